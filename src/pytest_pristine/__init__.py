@@ -1,0 +1,34 @@
+"""A real, migrated, isolated Postgres for every pytest test.
+
+The fixtures come with the plugin; a test suite need import nothing. These names are for projects that adjust them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_pristine.errors import PristineError
+    from pytest_pristine.migrations.alembic import Alembic
+    from pytest_pristine.migrations.migrator import Migrator
+    from pytest_pristine.templates.provider import PostgresServer
+    from pytest_pristine.templates.workspace import Workspace
+
+__all__ = ["Alembic", "Migrator", "PostgresServer", "PristineError", "Workspace"]
+
+_HOMES = {
+    "Alembic": "pytest_pristine.migrations.alembic",
+    "Migrator": "pytest_pristine.migrations.migrator",
+    "PostgresServer": "pytest_pristine.templates.provider",
+    "PristineError": "pytest_pristine.errors",
+    "Workspace": "pytest_pristine.templates.workspace",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
+    """Import a public name when it is asked for: pytest imports this package in every run, ours or not."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 - rarely needed
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,126 @@
+"""Every error a user can meet: what was sought, what was found, and what to type.
+
+    PristineError
+    ├── SettingError                a setting has a value that cannot be used
+    ├── ServerError                 there is no Postgres to work with
+    │   ├── NotAPostgresUrlError
+    │   ├── UnreachableError        nothing answers at the address
+    │   ├── AuthenticationError     it answers, and rejects the user or the password
+    │   ├── UnknownDatabaseError    it answers, and has no database of that name
+    │   ├── PrivilegeError          the role may not do what the run needs
+    │   ├── BinariesError           Postgres binaries that are missing or cannot be executed
+    │   ├── StartError              our own server did not come up
+    │   └── NoServerError           every source was tried and none had a server
+    ├── NotOursError                a database that we may not destroy
+    ├── MigrationError              the schema could not be brought to head
+    │   ├── AlembicConfigError      no alembic.ini, or several
+    │   ├── SeveralHeadsError
+    │   ├── RevisionFailedError     a revision raised
+    │   └── StrayMigrationError     the migrations went, or would have gone, to another database
+    └── RestoreError                the database could not be put back
+        └── RestoreBlockedError     another session holds a lock
+
+An error carries its three parts as data; `str(error)` lays them out for a terminal. No part ever holds a password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PristineError(Exception):
+    """The base of all errors that a user can mend.
+
+    Attributes:
+        sought: What the program was looking for or about to do.
+        found: What it found instead.
+        remedy: What to type or change, one line each.
+    """
+
+    def __init__(self, sought: str, found: str, remedy: Sequence[str] = ()) -> None:
+        super().__init__(sought, found, remedy)
+        self.sought = sought
+        self.found = found
+        self.remedy = tuple(remedy)
+
+    def __str__(self) -> str:
+        parts = [("sought", self.sought), ("found", self.found), *(("to do", line) for line in self.remedy)]
+        return "\n".join(_entry(label, text) for label, text in parts)
+
+
+def _entry(label: str, text: str) -> str:
+    """Lay out one part, its further lines indented under the first."""
+    indent = "\n" + " " * 9
+    return f"{label + ':':<9}{indent.join(text.splitlines())}"
+
+
+class SettingError(PristineError):
+    """A setting has a value that cannot be used."""
+
+
+class ServerError(PristineError):
+    """There is no Postgres to work with."""
+
+
+class NotAPostgresUrlError(ServerError):
+    """A database URL does not name a Postgres."""
+
+
+class UnreachableError(ServerError):
+    """Nothing answers at the address."""
+
+
+class AuthenticationError(ServerError):
+    """The server rejects the user or the password."""
+
+
+class UnknownDatabaseError(ServerError):
+    """The server has no database of that name."""
+
+
+class PrivilegeError(ServerError):
+    """The role may not do what the run needs."""
+
+
+class BinariesError(ServerError):
+    """Postgres binaries are missing, or the account that must run them cannot."""
+
+
+class StartError(ServerError):
+    """A server of our own did not come up."""
+
+
+class NoServerError(ServerError):
+    """Every source was tried and none had a server."""
+
+
+class NotOursError(PristineError):
+    """A database does not carry our mark and is not empty; it was left untouched."""
+
+
+class MigrationError(PristineError):
+    """The schema could not be brought to head."""
+
+
+class AlembicConfigError(MigrationError):
+    """There is no Alembic configuration, or there are several."""
+
+
+class SeveralHeadsError(MigrationError):
+    """The history ends in more than one revision."""
+
+
+class RevisionFailedError(MigrationError):
+    """A revision raised while it was applied."""
+
+
+class StrayMigrationError(MigrationError):
+    """The migrations went to another database than the one they were given, or tried to."""
+
+
+class RestoreError(PristineError):
+    """The database could not be put back as it was."""
+
+
+class RestoreBlockedError(RestoreError):
+    """Another session holds a lock that the restore needs."""

@@ -1,0 +1,1 @@
+"""What keeps tests apart: what was written is found, and put back."""

@@ -1,0 +1,128 @@
+"""The relations of a database that a restore looks after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from psycopg import sql
+
+from pytest_pristine.errors import SettingError
+from pytest_pristine.postgres.connections import Connection
+
+TABLE = "r"
+MATERIALIZED_VIEW = "m"
+SEQUENCE = "S"
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table, materialized view or sequence.
+
+    Attributes:
+        oid: Its oid.
+        schema: Its schema.
+        name: Its name.
+        kind: `r`, `m` or `S`, as in pg_class. A partitioned table is its leaves.
+        columns: The columns of a table that hold data of their own; generated ones are left out.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    columns: tuple[str, ...] = ()
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """Its qualified name, for SQL."""
+        return sql.Identifier(self.schema, self.name)
+
+    def __str__(self) -> str:
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which relations a restore looks after: those that match a pattern of `include` and none of `exclude`.
+
+    A pattern is a table's name, or schema.table, with the wildcards of fnmatch.
+    """
+
+    include: Sequence[str] = ("*",)
+    exclude: Sequence[str] = ()
+
+    def covers(self, schema: str, name: str) -> bool:
+        """Whether the table is looked after."""
+        return _matches(self.include, schema, name) and not _matches(self.exclude, schema, name)
+
+
+def _matches(patterns: Sequence[str], schema: str, name: str) -> bool:
+    return any(fnmatchcase(f"{schema}.{name}" if "." in pattern else name, pattern) for pattern in patterns)
+
+
+# A sequence goes with the table that owns it. What belongs to an extension is the extension's.
+_RELATIONS = """
+    SELECT c.oid, n.nspname, c.relname, c.relkind::text, coalesce(tn.nspname, n.nspname), coalesce(t.relname, c.relname),
+           ARRAY(SELECT a.attname::text FROM pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+                 ORDER BY a.attnum)
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_depend o ON c.relkind = 'S' AND o.classid = 'pg_class'::regclass AND o.objid = c.oid
+                         AND o.refclassid = 'pg_class'::regclass AND o.deptype IN ('a', 'i')
+    LEFT JOIN pg_class t ON t.oid = o.refobjid
+    LEFT JOIN pg_namespace tn ON tn.oid = t.relnamespace
+    WHERE c.relkind IN ('r', 'm', 'S') AND c.relpersistence <> 't'
+      AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+      AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid
+                      AND e.deptype = 'e')
+    ORDER BY c.oid
+"""
+
+
+def relations(connection: Connection, coverage: Coverage) -> list[Relation]:
+    """All relations that the coverage includes, in the order they were made.
+
+    Raises:
+        SettingError: A table that is kept out refers to one that is restored, or a pattern matches nothing.
+    """
+    rows = connection.execute(_RELATIONS).fetchall()
+    covered: list[Relation] = []
+    left_out: list[Relation] = []
+    for oid, schema, name, kind, owner_schema, owner, columns in rows:
+        relation = Relation(int(str(oid)), str(schema), str(name), str(kind), tuple(columns))  # type: ignore[arg-type]
+        (covered if coverage.covers(str(owner_schema), str(owner)) else left_out).append(relation)
+    _check_patterns(coverage, [(str(row[4]), str(row[5])) for row in rows])
+    _check_references(connection, covered, left_out)
+    return covered
+
+
+def _check_patterns(coverage: Coverage, names: Sequence[tuple[str, str]]) -> None:
+    """A pattern that matches nothing is a misspelling, and what it meant is not what happens."""
+    for key, patterns in (("pristine_include", coverage.include), ("pristine_exclude", coverage.exclude)):
+        for pattern in patterns:
+            if pattern != "*" and not any(_matches([pattern], *name) for name in names):
+                tables = ", ".join(sorted({f"{schema}.{table}" for schema, table in names})[:20]) or "none"
+                raise SettingError(
+                    f"a table that matches {pattern!r} in {key}", f"none; there are: {tables}", [f"correct {key}"]
+                )
+
+
+_REFERENCES = """
+    SELECT c.conrelid::regclass::text, c.confrelid::regclass::text FROM pg_constraint c
+    WHERE c.contype = 'f' AND c.conrelid = ANY(%s) AND c.confrelid = ANY(%s) LIMIT 1
+"""
+
+
+def _check_references(connection: Connection, covered: Sequence[Relation], left_out: Sequence[Relation]) -> None:
+    """Rows that stay must not refer to rows that go."""
+    oids = [[relation.oid for relation in group] for group in (left_out, covered)]
+    row = connection.execute(_REFERENCES, oids).fetchone() if all(oids) else None
+    if row is not None:
+        raise SettingError(
+            f"to restore {row[1]} and leave {row[0]} alone",
+            f"a foreign key from {row[0]} to {row[1]}: rows that stay would refer to rows that are gone",
+            [f"exclude {row[1]} as well, or restore {row[0]} too"],
+        )

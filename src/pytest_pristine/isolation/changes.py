@@ -1,0 +1,36 @@
+"""What was written since the database was pristine: the question between detecting and restoring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pytest_pristine.isolation.catalogue import Relation
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Relations whose content is not, or may not be, what it was.
+
+    Attributes:
+        tables: Tables with other rows than the baseline's.
+        views: Materialized views with other rows.
+        sequences: Sequences that stand elsewhere.
+    """
+
+    tables: tuple[Relation, ...] = ()
+    views: tuple[Relation, ...] = ()
+    sequences: tuple[Relation, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.views or self.sequences)
+
+
+class ChangeDetector(Protocol):
+    """A way to know what was written. It may name too much, never too little."""
+
+    def changes(self) -> Changes:
+        """What was written since the last mark."""
+
+    def mark(self, restored: Changes) -> None:
+        """Take the present state as pristine, after `restored` was put back."""

@@ -1,0 +1,88 @@
+"""Detecting changes by asking every relation: works on any server, for any role that can read the tables.
+
+A table that was empty is asked whether it has a row; one that had rows, for a signature over the physical version of
+each (its place and the transaction that wrote it), which every INSERT, UPDATE and DELETE changes and no content needs to
+be read for; a sequence, where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+from pytest_pristine.isolation.baseline import Baseline, batches
+from pytest_pristine.isolation.catalogue import MATERIALIZED_VIEW, SEQUENCE, TABLE, Relation
+from pytest_pristine.isolation.changes import Changes
+from pytest_pristine.postgres.connections import Connection
+
+_SIGNATURE = sql.SQL(
+    "SELECT count(*) AS rows, bit_xor(hash_record_extended(ROW(t.ctid, t.xmin), 0)) AS versions FROM ONLY {} t"
+)
+
+
+@dataclass
+class Probes:
+    """Compares the present state with the one at the last mark, relation by relation.
+
+    Attributes:
+        connection: To the database under test.
+        baseline: What it held when it was pristine first.
+    """
+
+    connection: Connection
+    baseline: Baseline
+    _signatures: dict[int, tuple[object, ...]] = field(default_factory=dict)
+    _probes: list[tuple[sql.Composed, list[Relation]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        signed = [relation for relation in self.baseline.relations if self._is_signed(relation)]
+        self._sign(signed)
+        self._probes = [
+            (sql.SQL(" UNION ALL ").join(map(self._probe, batch)), [r for r in batch if self._is_signed(r)])
+            for batch in batches(self.baseline.relations)
+        ]
+
+    def changes(self) -> Changes:
+        """Ask every relation; one round trip for some hundreds of them."""
+        found: set[object] = set()
+        for probe, signed in self._probes:
+            parameters = [value for relation in signed for value in self._signatures[relation.oid]]
+            found |= {row[0] for row in self.connection.execute(probe, parameters, prepare=True)}
+        if not found:
+            return Changes()
+        changed = [relation for relation in self.baseline.relations if relation.oid in found]
+        return Changes(*(tuple(r for r in changed if r.kind == kind) for kind in (TABLE, MATERIALIZED_VIEW, SEQUENCE)))
+
+    def mark(self, restored: Changes) -> None:
+        """Sign the relations whose rows were put back: they are new versions of the same rows."""
+        self._sign([relation for relation in (*restored.tables, *restored.views) if self._is_signed(relation)])
+
+    def _is_signed(self, relation: Relation) -> bool:
+        if relation.kind == MATERIALIZED_VIEW:
+            return relation.oid not in self.baseline.unpopulated
+        return relation.oid in self.baseline.rows
+
+    def _sign(self, relations: Sequence[Relation]) -> None:
+        for relation in relations:
+            row = self.connection.execute(_SIGNATURE.format(relation.identifier)).fetchone()
+            if row is None:
+                raise AssertionError("an aggregate has one row")
+            self._signatures[relation.oid] = row
+
+    def _probe(self, relation: Relation) -> sql.Composed:
+        """A query that gives the relation's oid if it changed."""
+        oid = sql.Literal(relation.oid)
+        if relation.kind == SEQUENCE:
+            position = self.baseline.positions[relation.oid]
+            return sql.SQL("SELECT {} FROM {} WHERE last_value <> {} OR is_called <> {}").format(
+                oid, relation.identifier, sql.Literal(position.last_value), sql.Literal(position.is_called)
+            )
+        if self._is_signed(relation):
+            return sql.SQL(
+                "SELECT {} FROM ({}) s WHERE (s.rows, s.versions) IS DISTINCT FROM (%s::bigint, %s::bigint)"
+            ).format(oid, _SIGNATURE.format(relation.identifier))
+        if relation.kind == MATERIALIZED_VIEW:
+            return sql.SQL("SELECT {0} FROM pg_class WHERE oid = {0} AND relispopulated").format(oid)
+        return sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM ONLY {})").format(oid, relation.identifier)

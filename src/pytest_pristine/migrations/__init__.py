@@ -1,0 +1,1 @@
+"""Bringing a database to head, and telling what the result depends on."""

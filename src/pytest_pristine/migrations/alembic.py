@@ -1,0 +1,194 @@
+"""Alembic: the request that is handed to the migration process, and what its answers mean."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+
+from pytest_pristine.errors import (
+    AlembicConfigError,
+    MigrationError,
+    RevisionFailedError,
+    SeveralHeadsError,
+    StrayMigrationError,
+)
+from pytest_pristine.migrations import fingerprint, messages
+from pytest_pristine.migrations.fingerprint import Inputs
+from pytest_pristine.migrations.messages import Answer, Request
+from pytest_pristine.postgres import names, urls
+
+# Lines of the migration's own output that an error quotes.
+_OUTPUT_LINES = 20
+# What stands for the URL in a value of `environment`.
+URL_PLACEHOLDER = "{url}"
+
+
+@dataclass(frozen=True)
+class Alembic:
+    """Brings a database to head with `alembic upgrade`.
+
+    Attributes:
+        config: Path of alembic.ini.
+        root: The project's root, for paths in messages and for relative script locations; the directory of `config`
+            when it is not given.
+        target: The revision to migrate to.
+        inline: Run in this process instead of a child.
+        environment: Variables that the migration process gets besides our own; `{url}` in a value stands for the URL.
+            For an env.py that takes its URL from the application's settings.
+    """
+
+    config: Path
+    root: Path | None = None
+    target: str = "head"
+    inline: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """A digest of the script directory, the configuration, the target and the environment."""
+        return names.digest(
+            fingerprint.file_digest(self.config),
+            fingerprint.tree_digest(self._scripts()),
+            self.target,
+            json.dumps(dict(self.environment), sort_keys=True),
+        )
+
+    def current(self, inputs: Inputs) -> bool:
+        """Whether everything that an earlier migration read is unchanged."""
+        return fingerprint.unchanged(inputs, self._root)
+
+    def migrate(self, url: URL) -> Inputs:
+        """Run `alembic upgrade` and check that it went to this database.
+
+        Raises:
+            MigrationError: It failed; the revision, its file and the server's error are named.
+        """
+        request = Request(
+            config=str(self.config.resolve()),
+            directory=str(self._directory()),
+            root=str(self._root),
+            target=self.target,
+            url=url.render_as_string(hide_password=False),
+        )
+        variables = {
+            name: value.replace(URL_PLACEHOLDER, request.url) for name, value in self.environment.items()
+        }
+        answer = _run_inline(request, variables) if self.inline else _run_in_child(request, variables)
+        if answer.problem is not None:
+            raise self._explain(answer, url)
+        return answer.inputs
+
+    @property
+    def _root(self) -> Path:
+        return (self.root or self.config.parent).resolve()
+
+    def _directory(self) -> Path:
+        """Where to run Alembic: it resolves a relative script location from the current directory."""
+        location = Path(self._location())
+        for directory in (self.config.resolve().parent, self._root):
+            if (directory / location).is_dir():
+                return directory
+        raise AlembicConfigError(
+            f"the script directory {location} named by script_location in {self.config}",
+            f"no such directory in {self.config.resolve().parent} or {self._root}",
+            [f"write script_location = %(here)s/… in {self.config}"],
+        )
+
+    def _scripts(self) -> Path:
+        return self._directory() / self._location()
+
+    def _location(self) -> str:
+        """`script_location`, read without importing Alembic: a warm start never needs it."""
+        parser = configparser.ConfigParser({"here": str(self.config.resolve().parent)})
+        try:
+            parser.read(self.config, encoding="utf-8")
+            location = parser.get("alembic", "script_location")
+        except configparser.Error as error:
+            raise AlembicConfigError(
+                f"script_location in {self.config}", str(error), [f"write script_location = … in {self.config}"]
+            ) from None
+        return _package_directory(location) if ":" in location and not Path(location).is_absolute() else location
+
+    def _explain(self, answer: Answer, url: URL) -> MigrationError:
+        """The error that an answer stands for, without passwords."""
+        said = urls.redact("\n".join(answer.message.strip().splitlines()), url)
+        output = urls.redact("\n".join(answer.output.strip().splitlines()[-_OUTPUT_LINES:]), url)
+        if answer.problem == messages.SEVERAL_HEADS:
+            return SeveralHeadsError(
+                f"one head in the history of {self.config}",
+                said,
+                ["alembic merge heads", "or set pristine_alembic_target = heads in the ini file"],
+            )
+        if answer.problem == messages.STRAY:
+            return StrayMigrationError(
+                f"migrations of the database {url.database!r}",
+                said,
+                [
+                    'make env.py use config.attributes["connection"] or config.get_main_option("sqlalchemy.url")',
+                    "or override apply_migrations and give Alembic(environment={...}) the variable that env.py reads",
+                ],
+            )
+        where = f"revision {answer.revision} in {answer.file}" if answer.revision else "a migration (no revision ran)"
+        return RevisionFailedError(
+            f"to migrate an empty database to {self.target} with {self.config}",
+            f"{where} failed: {said}" + (f"\noutput of the migration:\n{output}" if output else ""),
+            ["mend the revision, or show the whole traceback with: pytest --pristine-migrations-process=inline"],
+        )
+
+
+def _package_directory(location: str) -> str:
+    """The directory of a script location such as `myapp:migrations`."""
+    import importlib.util  # noqa: PLC0415 - rarely needed
+
+    package, _, path = location.partition(":")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return location
+    return str(Path(next(iter(spec.submodule_search_locations)), *path.split(":")))
+
+
+def _run_inline(request: Request, variables: Mapping[str, str]) -> Answer:
+    from pytest_pristine.migrations import upgrade  # noqa: PLC0415 - imports Alembic
+
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        return upgrade.run(request, raise_errors=True)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _run_in_child(request: Request, variables: Mapping[str, str]) -> Answer:
+    """Run the migrations in a process of their own.
+
+    No event loop, no logging configuration and no import of theirs reaches the tests. The request goes through
+    standard input: a command line can be read by everybody on the machine, and the URL holds a password.
+    """
+    with tempfile.TemporaryDirectory(prefix="pristine-") as scratch, tempfile.TemporaryFile("w+b") as output:
+        answer = Path(scratch) / "answer.json"
+        done = subprocess.run(
+            [sys.executable, "-m", messages.PROCESS, str(answer)],
+            input=json.dumps(asdict(request)).encode(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=request.directory,
+            env={**os.environ, **variables, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            check=False,
+        )
+        output.seek(0)
+        said = output.read().decode(errors="replace")
+        if not answer.exists():
+            return Answer(messages.FAILED, f"the migration process ended with status {done.returncode}", output=said)
+        return Answer(**{**json.loads(answer.read_text(encoding="utf-8")), "output": said})

@@ -1,0 +1,75 @@
+"""Finding the project's Alembic configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytest_pristine.errors import AlembicConfigError
+from pytest_pristine.settings import Value
+
+NAME = "alembic.ini"
+# Directories below the root that are searched: deep enough for src/app/alembic.ini, shallow enough to be quick.
+_DEPTH = 3
+_NOT_OURS = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
+
+
+def alembic_config(root: Path, setting: Value[str | None]) -> Path:
+    """The project's alembic.ini: the one that is set, else the root's, else the only one below it.
+
+    Args:
+        root: pytest's root directory.
+        setting: `pristine_alembic_config`, relative to the root.
+
+    Raises:
+        AlembicConfigError: There is none, or there are several.
+    """
+    if setting.value is not None:
+        path = root / setting.value
+        if not path.is_file():
+            raise AlembicConfigError(
+                f"the Alembic configuration {path} ({setting.origin})", "no such file",
+                [f"correct {setting.origin}; it is relative to {root}"],
+            )  # fmt: skip
+        return path
+    if (root / NAME).is_file():
+        return root / NAME
+    found = list(_search(root, _DEPTH))
+    if len(found) == 1:
+        return found[0]
+    raise _none(root) if not found else _several(root, found)
+
+
+def _search(directory: Path, depth: int) -> Iterator[Path]:
+    """All configurations below a directory, installed packages and hidden directories left out."""
+    with os.scandir(directory) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    for name in names:
+        below = directory / name
+        if name.startswith(".") or name in _NOT_OURS or (below / "pyvenv.cfg").exists():
+            continue
+        if (below / NAME).is_file():
+            yield below / NAME
+        if depth > 1:
+            yield from _search(below, depth - 1)
+
+
+def _none(root: Path) -> AlembicConfigError:
+    return AlembicConfigError(
+        f"{NAME} in {root} or up to {_DEPTH} directories below it",
+        "none",
+        [
+            "set pristine_alembic_config in the ini file to its path",
+            "or make one: alembic init migrations",
+        ],
+    )
+
+
+def _several(root: Path, found: list[Path]) -> AlembicConfigError:
+    listed = [path.relative_to(root).as_posix() for path in found]
+    return AlembicConfigError(
+        f"one {NAME} below {root}",
+        "several: " + ", ".join(listed),
+        [f"set pristine_alembic_config in the ini file to one of them, for example {listed[0]}"],
+    )

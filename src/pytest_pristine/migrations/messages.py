@@ -1,0 +1,51 @@
+"""What goes to the migration process and what comes back. Importing it costs nothing: Alembic is the other side's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+PROCESS = "pytest_pristine.migrations.upgrade"
+
+SEVERAL_HEADS = "several heads"
+STRAY = "stray"
+FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to migrate.
+
+    Attributes:
+        config: Absolute path of alembic.ini.
+        directory: The directory to run in.
+        root: The project's root: what lies below it is the project's own.
+        target: The revision to migrate to.
+        url: The database, password included.
+    """
+
+    config: str
+    directory: str
+    root: str
+    target: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What happened.
+
+    Attributes:
+        problem: None when the database is at the target; else one of this module's words.
+        message: The problem in the words of Alembic, the server or the script.
+        revision: The revision that raised, if one did.
+        file: Its file.
+        inputs: What the migrations read; see `fingerprint`.
+        output: What they printed.
+    """
+
+    problem: str | None
+    message: str = ""
+    revision: str = ""
+    file: str = ""
+    inputs: dict[str, str] = field(default_factory=dict)
+    output: str = ""

@@ -1,0 +1,154 @@
+"""The migration process: runs Alembic on one database, and reports what happened and what it read.
+
+Run as `python -m pytest_pristine.migrations.upgrade ANSWER` with a request on standard input. It is the only module
+that imports Alembic.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import create_engine, event, pool
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import DBAPIError
+
+from pytest_pristine.migrations import fingerprint
+from pytest_pristine.migrations.messages import FAILED, SEVERAL_HEADS, STRAY, Answer, Request
+
+# Tables of the database connected to that look like Alembic's version table, whatever the project calls it.
+_VERSION_TABLES = """
+    SELECT 1 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE a.attname = 'version_num' AND c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+"""
+
+
+class StrayConnectionError(Exception):
+    """A migration connects to another database than the one it was given."""
+
+
+class Opened:
+    """Records the files that this process opens for reading. It cannot be switched off, only forgotten."""
+
+    def __init__(self) -> None:
+        self.paths: set[Path] = set()
+        sys.addaudithook(self._hear)
+
+    def _hear(self, name: str, arguments: tuple[Any, ...]) -> None:
+        if name != "open":
+            return
+        path, _, flags = arguments
+        if isinstance(path, str) and not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)):
+            self.paths.add(Path(path).absolute())
+
+
+def run(request: Request, *, raise_errors: bool = False) -> Answer:
+    """Bring the database to the target.
+
+    Args:
+        request: What to migrate.
+        raise_errors: Let what a migration raises pass, so that its traceback can be read.
+    """
+    url = make_url(request.url)
+    opened = Opened()
+    guard = _guard(url)
+    event.listen(Engine, "do_connect", guard)
+    engine = create_engine(url, poolclass=pool.NullPool)
+    try:
+        with engine.connect() as connection:
+            config = _configure(request, connection)
+            heads = ScriptDirectory.from_config(config).get_heads()
+            if len(heads) > 1 and request.target == "head":
+                return Answer(SEVERAL_HEADS, f"{len(heads)} heads: {', '.join(heads)}")
+            command.upgrade(config, request.target)
+        stray = _stray(engine, has_revisions=bool(heads))
+    except StrayConnectionError as error:
+        return Answer(STRAY, str(error))
+    except Exception as error:
+        if raise_errors:
+            raise
+        return _failure(error, request)
+    finally:
+        engine.dispose()
+        event.remove(Engine, "do_connect", guard)
+    if stray is not None:
+        return Answer(STRAY, stray)
+    return Answer(None, inputs=fingerprint.record(Path(request.root), _module_files(), opened.paths))
+
+
+def _configure(request: Request, connection: Connection) -> Config:
+    """The configuration with our database in both places where an env.py may look for it."""
+    config = Config(request.config)
+    config.set_main_option("sqlalchemy.url", request.url.replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _guard(url: URL) -> Any:  # noqa: ANN401 - SQLAlchemy's listeners are untyped
+    """A listener that refuses every connection of SQLAlchemy's to another database, before it is made."""
+
+    def refuse(dialect: Any, _record: Any, _args: Any, arguments: dict[str, Any]) -> None:  # noqa: ANN401
+        name = arguments.get("dbname") or arguments.get("database")
+        if dialect.name != "postgresql" or (name is not None and name != url.database):
+            raise StrayConnectionError(f"env.py connects to the {dialect.name} database {name!r} instead; it was refused")
+
+    return refuse
+
+
+def _stray(engine: Engine, *, has_revisions: bool) -> str | None:
+    """What is wrong when no version table stands in our database; None when all is well."""
+    with engine.connect() as connection:
+        if not has_revisions or connection.exec_driver_sql(_VERSION_TABLES).first() is not None:
+            return None
+    return "they ran without an error, but left no version table there: env.py uses another connection or did nothing"
+
+
+def _failure(error: Exception, request: Request) -> Answer:
+    revision, file = _revision(error.__traceback__)
+    message = str(error.orig) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, CommandError):
+        message = str(error)
+    if isinstance(error, DBAPIError) and error.statement:
+        message += f"\nin the statement: {error.statement.strip()[:500]}"
+    traceback.print_exception(error)
+    return Answer(FAILED, message, revision, _relative(file, request.root))
+
+
+def _revision(trace: TracebackType | None) -> tuple[str, str]:
+    """The revision whose script the traceback passes through, and its file."""
+    while trace is not None:
+        variables = trace.tb_frame.f_globals
+        if isinstance(variables.get("revision"), str) and "down_revision" in variables:
+            return variables["revision"], trace.tb_frame.f_code.co_filename
+        trace = trace.tb_next
+    return "", ""
+
+
+def _relative(file: str, root: str) -> str:
+    path = Path(file)
+    return str(path.relative_to(root)) if file and path.is_relative_to(root) else file
+
+
+def _module_files() -> list[Path]:
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return [Path(file) for file in files if file and file.endswith(".py")]
+
+
+def main() -> None:
+    """Answer the request on standard input in the file that the command line names."""
+    answer = run(Request(**json.load(sys.stdin)))
+    Path(sys.argv[1]).write_text(json.dumps(asdict(answer)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""All that differs between operating systems, in one place.
+
+Linux, macOS and Windows are told apart here and nowhere else. Three things differ for us: whether a server may be
+run by the account we have (Postgres refuses root), whether it can listen on a Unix socket, and how a process is cut
+loose from the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+# Bytes of a socket's path that every system takes (104 on macOS and the BSDs, 108 on Linux), closing zero included.
+SOCKET_PATH_LIMIT = 103
+
+# Accounts that may run a server when we are root, in order of preference. None is ever created.
+_UNPRIVILEGED_ACCOUNTS = ("postgres", "nobody")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of the operating system, other than our own, that runs a server for us."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def server_account() -> Account | None:
+    """The account that must run a server; None when our own will do.
+
+    Postgres refuses to run as root, so root borrows an existing account without privileges.
+
+    Raises:
+        LookupError: We are root and the system has no such account.
+    """
+    if sys.platform == "win32" or os.geteuid() != 0:
+        return None
+    import pwd  # noqa: PLC0415 - the module does not exist on Windows
+
+    for name in _UNPRIVILEGED_ACCOUNTS:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(name, entry.pw_uid, entry.pw_gid)
+    raise LookupError(f"none of the accounts {', '.join(_UNPRIVILEGED_ACCOUNTS)}")
+
+
+def account_name() -> str:
+    """The name of the account that runs our servers."""
+    account = server_account()
+    if account is not None:
+        return account.name
+    import getpass  # noqa: PLC0415 - needed for messages alone
+
+    return getpass.getuser()
+
+
+def cache_home() -> Path:
+    """The directory for servers and their data when the user named none.
+
+    Root's own cache lies below a directory that other accounts cannot enter, and the server runs as one of those.
+    """
+    if sys.platform != "win32" and os.geteuid() == 0:
+        return Path("/var/cache/pytest-pristine")
+    return platformdirs.user_cache_path("pytest-pristine", appauthor=False)
+
+
+def sockets_work(directory: Path) -> bool:
+    """Whether a server can listen on a Unix socket in this directory, and only we can reach it.
+
+    Windows has Unix sockets, but no directory modes to guard them with.
+    """
+    path = directory / ".s.PGSQL.65535"
+    return sys.platform != "win32" and len(os.fsencode(path)) <= SOCKET_PATH_LIMIT
+
+
+def make_passable(directory: Path) -> None:
+    """Make a directory, and its parents, that a server's account can pass through; one that is there is left alone."""
+    if directory.is_dir():
+        return
+    make_passable(directory.parent)
+    directory.mkdir(exist_ok=True)
+    if sys.platform != "win32" and os.geteuid() == 0:
+        directory.chmod(0o711)  # whatever our umask says
+
+
+def make_private(directory: Path, account: Account | None) -> None:
+    """Make a directory that only its owner (the account, or we) can enter; the parents exist."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if sys.platform != "win32":
+        directory.chmod(0o700)
+        if account is not None:
+            os.chown(directory, account.uid, account.gid)
+
+
+def write_private(path: Path, text: str, account: Account | None = None) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600 from the start
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    if sys.platform != "win32" and account is not None:
+        os.chown(name, account.uid, account.gid)
+    Path(name).replace(path)
+
+
+def run_as(
+    account: Account | None, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as an account, without input, and return its output whatever its exit status.
+
+    The output goes through a file: a server that the command leaves behind may keep its end of a pipe open for ever.
+
+    Raises:
+        OSError: The command cannot be executed.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        done = subprocess.run(  # noqa: S603 - the command is ours
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env=None if environ is None else dict(environ),
+            check=False,
+            user=None if account is None else account.uid,
+            group=None if account is None else account.gid,
+            extra_groups=None if account is None else [],
+        )
+        output.seek(0)
+        return subprocess.CompletedProcess(done.args, done.returncode, output.read(), "")
+
+
+def spawn_detached(command: Sequence[str], *, cwd: Path, log: Path) -> None:
+    """Start a process that outlives us, holds none of our files and hears none of our signals."""
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - the command is ours
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=cwd,
+            start_new_session=sys.platform != "win32",
+            creationflags=flags,
+        )
+    # It is meant to be running still when this object is collected, which subprocess would warn of.
+    process.returncode = 0
+
+
+def free_port(host: str) -> int:
+    """A TCP port that nobody listens on; another program may take it before we do."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def check_port_free(host: str, port: int) -> None:
+    """Check that we could listen on a port now.
+
+    Raises:
+        OSError: Somebody does, or we may not.
+    """
+    with socket.socket() as probe:
+        if sys.platform != "win32":
+            # Connections of a server that has just stopped do not count. On Windows the option means another thing.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+
+
+def program(directory: Path, name: str) -> Path:
+    """The path of a program in a directory of binaries."""
+    return directory / (f"{name}.exe" if sys.platform == "win32" else name)
+
+
+def unreachable_parent(path: Path) -> Path | None:
+    """The outermost directory above a path that accounts other than its owner cannot enter, if there is one."""
+    if sys.platform == "win32":
+        return None
+    for parent in reversed(path.parents):
+        if parent.is_dir() and not parent.stat().st_mode & 0o001:
+            return parent
+    return None

@@ -1,0 +1,31 @@
+"""The pytest plugin. This module is imported by every run of pytest: nothing heavy may be imported here."""
+
+from pytest_pristine.plugin.fixtures import (
+    _pristine_isolation,
+    apply_migrations,
+    clean_database,
+    postgres_engine,
+    postgres_server,
+    postgres_url,
+)
+from pytest_pristine.plugin.hooks import (
+    pytest_addoption,
+    pytest_collection_finish,
+    pytest_report_collectionfinish,
+    pytest_runtest_makereport,
+    pytest_unconfigure,
+)
+
+__all__ = [
+    "_pristine_isolation",
+    "apply_migrations",
+    "clean_database",
+    "postgres_engine",
+    "postgres_server",
+    "postgres_url",
+    "pytest_addoption",
+    "pytest_collection_finish",
+    "pytest_report_collectionfinish",
+    "pytest_runtest_makereport",
+    "pytest_unconfigure",
+]

@@ -1,0 +1,72 @@
+"""The fixtures. Each is a seam: a project overrides the one it wants to be different."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_pristine.plugin import state
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.engine import URL
+
+    from pytest_pristine.isolation.isolation import Isolation
+    from pytest_pristine.templates.provider import PostgresServer
+    from pytest_pristine.templates.workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> PostgresServer:
+    """The Postgres server of this run: its version, where it came from, what it can do."""
+    return state.server(request.config)
+
+
+@pytest.fixture(scope="session")
+def apply_migrations(postgres_server: PostgresServer) -> Iterator[Workspace]:
+    """Bring this worker's database to head. Override it to migrate otherwise, or to load data on top."""
+    with postgres_server.migrated_database() as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def _pristine_isolation(postgres_server: PostgresServer, apply_migrations: Workspace) -> Iterator[Isolation]:
+    """What the migrations left, recorded before any test can write."""
+    from pytest_pristine.isolation.catalogue import Coverage  # noqa: PLC0415 - heavy, and most runs need none
+    from pytest_pristine.isolation.isolation import Isolation  # noqa: PLC0415 - the same
+
+    settings = postgres_server.settings
+    isolation = Isolation(
+        apply_migrations.url,
+        Coverage(settings.include.value, settings.exclude.value),
+        replica=postgres_server.capabilities.replica,
+        timeout=settings.restore_timeout.value,
+    )
+    yield isolation
+    isolation.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(apply_migrations: Workspace, _pristine_isolation: Isolation) -> URL:
+    """The URL of this worker's migrated database, password included."""
+    return apply_migrations.url
+
+
+@pytest.fixture(scope="session")
+def postgres_engine(postgres_url: URL) -> Iterator[Engine]:
+    """The one SQLAlchemy engine that all tests share."""
+    from sqlalchemy import create_engine  # noqa: PLC0415 - heavy, and most runs need none
+
+    engine = create_engine(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def clean_database(_pristine_isolation: Isolation) -> Iterator[None]:
+    """The database is pristine when the test starts, and pristine again after it."""
+    _pristine_isolation.restore()
+    yield
+    _pristine_isolation.restore()

@@ -1,0 +1,48 @@
+"""Options and ini keys, one of each for every setting."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pytest_pristine import settings
+from pytest_pristine.settings import Setting, Settings
+
+_DESTINATION = "pristine_"
+
+
+def register(parser: pytest.Parser) -> None:
+    """Add every setting to pytest's options and ini keys."""
+    group = parser.getgroup("pristine", "a real Postgres for tests (pytest-pristine)")
+    for setting in settings.ALL:
+        if setting.flag:
+            group.addoption(
+                setting.option, action="store_const", const="true", dest=_destination(setting), help=setting.help
+            )
+        else:
+            group.addoption(setting.option, dest=_destination(setting), metavar="VALUE", help=setting.help)
+        # A default of None, and no text of its own, tells a key that was not given from one that is empty.
+        parser.addini(setting.ini, setting.help, type="string", default=None)
+
+
+def read(config: pytest.Config) -> Settings:
+    """The settings of this run.
+
+    Raises:
+        SettingError: A value cannot be read.
+    """
+
+    def option(name: str) -> str | None:
+        value = config.getoption(_DESTINATION + name)
+        return None if value is None else str(value)
+
+    def ini(key: str) -> str | None:
+        value = config.getini(key)
+        return None if value is None else str(value)
+
+    return settings.resolve(os.environ, option, ini)
+
+
+def _destination(setting: Setting[object]) -> str:
+    return _DESTINATION + setting.name

@@ -1,0 +1,73 @@
+"""What a run holds: its server, found once, given back at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_pristine.plugin import options
+
+if TYPE_CHECKING:
+    from pytest_pristine.templates.provider import PostgresServer
+
+_SERVER = pytest.StashKey["PostgresServer"]()
+# Hexadecimal digits of a session's id.
+_DIGITS = 8
+
+
+def server(config: pytest.Config) -> PostgresServer:
+    """The server of this run, found or started now if it was not before.
+
+    Raises:
+        PristineError: There is none, or it cannot be used.
+    """
+    if _SERVER not in config.stash:
+        from pytest_pristine.servers import resolver  # noqa: PLC0415 - heavy, and most runs of pytest need none
+        from pytest_pristine.templates.provider import PostgresServer  # noqa: PLC0415 - the same
+
+        settings = options.read(config)
+        config.stash[_SERVER] = PostgresServer(
+            resolver.resolve(settings), settings, config.rootpath, _session_id(), _worker_name()
+        )
+    return config.stash[_SERVER]
+
+
+def describe(config: pytest.Config) -> list[str]:
+    """The server of this run for the header; nothing in a run that has none."""
+    found = config.stash.get(_SERVER, None)
+    if found is None:
+        return []
+    preferred = [rejection for rejection in found.server.passed_over if rejection.configured]
+    return [
+        *(f"pristine: passed over {rejection.source}: {rejection.reason}" for rejection in preferred),
+        f"pristine: {found}",
+    ]
+
+
+def close(config: pytest.Config) -> None:
+    """Give the server back."""
+    found = config.stash.get(_SERVER, None)
+    if found is not None:
+        del config.stash[_SERVER]
+        found.server.release()
+
+
+def is_xdist_worker(config: pytest.Config) -> bool:
+    """Whether this process is a worker of pytest-xdist."""
+    return hasattr(config, "workerinput")
+
+
+def _worker_name() -> str:
+    return os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+def _session_id() -> str:
+    """One id for all workers of a session."""
+    shared = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if shared is None:
+        return secrets.token_hex(_DIGITS // 2)
+    return hashlib.sha256(shared.encode()).hexdigest()[:_DIGITS]

@@ -1,0 +1,113 @@
+"""Connections of our own, and why one could not be had."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import URL
+
+from pytest_pristine.errors import AuthenticationError, UnknownDatabaseError, UnreachableError
+from pytest_pristine.postgres import urls
+
+Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
+
+# Seconds to wait for a server that does not answer at all; one that is up answers in milliseconds.
+CONNECT_TIMEOUT = 5
+
+# Databases that every cluster has, unless somebody removed them.
+MAINTENANCE_DATABASES = ("postgres", "template1")
+
+# SQLSTATE class 08 and libpq's own failures carry no code; this one does when it arrives in a session.
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+def connect(url: URL, purpose: str) -> Connection:
+    """Open a connection in autocommit mode.
+
+    Args:
+        url: Where to.
+        purpose: What it is for; people see it in pg_stat_activity as `pristine: <purpose>`.
+
+    Raises:
+        psycopg.OperationalError: There is no connection to be had.
+    """
+    arguments = {"connect_timeout": CONNECT_TIMEOUT, **urls.conninfo(url)}
+    return psycopg.connect(**arguments, autocommit=True, application_name=f"pristine: {purpose}")  # type: ignore[arg-type]
+
+
+def answers(url: URL) -> bool:
+    """Whether a connection can be had."""
+    try:
+        connect(url, "probe").close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def connect_or_explain(url: URL, purpose: str, origin: str) -> Connection:
+    """Open a connection to a database that the user named.
+
+    Args:
+        url: Where to.
+        purpose: What it is for.
+        origin: Which setting named it, for the message.
+
+    Raises:
+        UnknownDatabaseError: The server has no such database.
+        AuthenticationError: It rejects the user or the password.
+        UnreachableError: It does not answer, or refuses for another reason, which the message quotes.
+    """
+    try:
+        return connect(url, purpose)
+    except psycopg.OperationalError as error:
+        raise _explain(url, origin, error) from None
+
+
+def _explain(
+    url: URL, origin: str, error: psycopg.OperationalError
+) -> UnknownDatabaseError | AuthenticationError | UnreachableError:
+    """Tell the cause by what works, never by the words of the message: they are in the server's language."""
+    sought = f"the Postgres at {urls.show(url)} (from {origin})"
+    names = _databases(url)
+    if names is not None and url.database not in names:
+        known = ", ".join(names) or "none"
+        return UnknownDatabaseError(
+            sought, f"the server, but no database {url.database!r} on it (it has: {known})", [_createdb(url)]
+        )
+    said = urls.redact(str(error).strip(), url)
+    if error.pgconn is not None and (error.pgconn.used_password or error.pgconn.needs_password):
+        return AuthenticationError(
+            sought,
+            f"a server that rejects the user {url.username!r} or the password: {said}",
+            [f"correct the user and the password in {origin}"],
+        )
+    return UnreachableError(
+        sought,
+        said,
+        [
+            f"start a server there: pristine up --port {url.port or 5432} --user {url.username or 'postgres'} "
+            f"--password … --db {url.database}",
+            f"or remove {origin}: a server is then found or started",
+        ],
+    )
+
+
+def _databases(url: URL) -> list[str] | None:
+    """The server's databases, None when it does not let us in at all."""
+    for name in MAINTENANCE_DATABASES:
+        if name == url.database:
+            continue
+        try:
+            with connect(url.set(database=name), "explain") as connection:
+                rows = connection.execute("SELECT datname FROM pg_database WHERE datallowconn ORDER BY datname")
+                return [str(row[0]) for row in rows]
+        except psycopg.OperationalError:
+            continue
+    return None
+
+
+def _createdb(url: URL) -> str:
+    statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(str(url.database))).as_string(None)
+    return f'psql "{urls.show(url.set(database="postgres"))}" -c \'{statement}\''

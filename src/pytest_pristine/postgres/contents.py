@@ -1,0 +1,50 @@
+"""Whether a database is empty: the question before anything in it may be destroyed."""
+
+from __future__ import annotations
+
+from pytest_pristine.postgres.connections import Connection
+
+# Whatever a person could have made, extensions and what belongs to them left out: a database in which somebody with
+# the right to do so installed an extension for us is empty still.
+_QUERY = """
+    WITH mine AS (
+        SELECT n.oid, n.nspname FROM pg_namespace n
+        WHERE n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid
+                          AND d.deptype = 'e')
+    ), things(what, name, class, object) AS (
+        SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
+                    WHEN 'f' THEN 'foreign table' WHEN 'c' THEN 'type' ELSE 'table' END,
+               format('%I.%I', mine.nspname, c.relname), 'pg_class'::regclass, c.oid
+        FROM pg_class c JOIN mine ON mine.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+        UNION ALL
+        SELECT 'function', format('%I.%I', mine.nspname, p.proname), 'pg_proc'::regclass, p.oid
+        FROM pg_proc p JOIN mine ON mine.oid = p.pronamespace
+        UNION ALL
+        SELECT 'type', format('%I.%I', mine.nspname, t.typname), 'pg_type'::regclass, t.oid
+        FROM pg_type t JOIN mine ON mine.oid = t.typnamespace WHERE t.typtype IN ('d', 'e', 'r')
+        UNION ALL
+        SELECT 'schema', format('%I', mine.nspname), 'pg_namespace'::regclass, mine.oid
+        FROM mine WHERE mine.nspname <> 'public'
+        UNION ALL
+        SELECT 'large object', oid::text, 'pg_largeobject'::regclass, oid FROM pg_largeobject_metadata
+    )
+    SELECT what, name, count(*) OVER () FROM things
+    WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = things.class AND d.objid = things.object
+                      AND d.deptype = 'e')
+    ORDER BY what <> 'table', what, name LIMIT 1
+"""
+
+
+def describe(connection: Connection) -> str | None:
+    """What is in the database connected to; None when it is empty.
+
+    Returns:
+        A phrase such as "table public.users and 41 other objects".
+    """
+    row = connection.execute(_QUERY).fetchone()
+    if row is None:
+        return None
+    what, name, count = row
+    others = int(str(count)) - 1
+    return f"{what} {name}" + (f" and {others} other object{'s' * (others != 1)}" if others else "")

@@ -1,0 +1,194 @@
+"""Databases as wholes: listed, made, marked, sealed, exchanged and dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from psycopg import errors, sql
+
+from pytest_pristine.postgres import marks
+from pytest_pristine.postgres.connections import Connection
+from pytest_pristine.postgres.marks import Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database that carries our mark.
+
+    Attributes:
+        name: Its name.
+        mark: What its COMMENT says.
+        sealed: It is a template that nobody can connect to.
+        sessions: How many sessions are connected to it.
+    """
+
+    name: str
+    mark: Mark
+    sealed: bool
+    sessions: int
+
+
+_OURS = """
+    SELECT d.datname, shobj_description(d.oid, 'pg_database'), d.datistemplate AND NOT d.datallowconn,
+           (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid)
+    FROM pg_database d
+    WHERE shobj_description(d.oid, 'pg_database') LIKE 'pytest-pristine: %%'
+      AND (%(name)s::text IS NULL OR d.datname = %(name)s)
+    ORDER BY d.oid
+"""
+
+
+def ours(connection: Connection) -> Iterator[Database]:
+    """All databases of the server that carry our mark, oldest first."""
+    return _select(connection, None)
+
+
+def find(connection: Connection, name: str) -> Database | None:
+    """The database of that name, if it is there and carries our mark."""
+    return next(_select(connection, name), None)
+
+
+def _select(connection: Connection, name: str | None) -> Iterator[Database]:
+    for datname, comment, sealed, sessions in connection.execute(_OURS, {"name": name}).fetchall():
+        mark = marks.read(str(comment))
+        if mark is not None:
+            yield Database(str(datname), mark, bool(sealed), int(str(sessions)))
+
+
+def create(connection: Connection, name: str, mark: Mark, template: str = "template0", like: str | None = None) -> None:
+    """Make a database and mark it.
+
+    Args:
+        connection: To any database of the server.
+        name: The new database.
+        mark: Its mark.
+        template: What it is a copy of. Nobody may be connected to it.
+        like: A database whose encoding and locale it gets; only with template0, else they are the template's.
+    """
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    connection.execute(statement + _strategy(connection) + _locale(connection, like))
+    set_mark(connection, name, mark)
+
+
+def _strategy(connection: Connection) -> sql.Composable:
+    """Without fsync copying files is the faster way, with it writing WAL is; before version 15 there is no choice."""
+    if connection.info.server_version < 150000:
+        return sql.SQL("")
+    fsync = connection.execute("SHOW fsync").fetchone() == ("on",)
+    return sql.SQL(" STRATEGY WAL_LOG" if fsync else " STRATEGY FILE_COPY")
+
+
+def locale(connection: Connection, name: str | None) -> tuple[str, ...] | None:
+    """Encoding, collation and character type of a database; None when there is none of that name."""
+    row = connection.execute(
+        "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = %s", [name]
+    ).fetchone()
+    return None if row is None else tuple(map(str, row))
+
+
+def _locale(connection: Connection, like: str | None) -> sql.Composable:
+    found = locale(connection, like)
+    if found is None:
+        return sql.SQL("")
+    return sql.SQL(" ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(*map(sql.Literal, found))
+
+
+def set_mark(connection: Connection, name: str, mark: Mark) -> None:
+    """Write the mark into the database's COMMENT."""
+    connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(str(mark))))
+
+
+def rename(connection: Connection, old: str, new: str) -> None:
+    """Rename a database to which nobody is connected."""
+    connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
+
+
+def seal(connection: Connection, name: str) -> None:
+    """Make a database a template that nobody can connect to, and so nobody can change."""
+    connection.execute(
+        sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false").format(sql.Identifier(name))
+    )
+
+
+def drop(connection: Connection, name: str) -> None:
+    """Drop a database that carries our mark, sealed or not, and end the sessions in it.
+
+    The mark is read on the connection that destroys, right before it does.
+
+    Raises:
+        LookupError: It is not there, or carries no mark of ours.
+    """
+    database = find(connection, name)
+    if database is None:
+        raise LookupError(f"no database {name!r} of ours")
+    if database.sealed:
+        connection.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name)))
+    connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def exchange(connection: Connection, name: str, mark: Mark, new: str, aside: str, aside_mark: Mark) -> bool:
+    """Put the database `new` in the place of `name`, which is kept as `aside`, both with new marks; all or nothing.
+
+    Returns:
+        Whether it was done: False when somebody is connected to `name`.
+    """
+    try:
+        with connection.transaction():
+            rename(connection, name, aside)
+            set_mark(connection, aside, aside_mark)
+            rename(connection, new, name)
+            set_mark(connection, name, mark)
+    except errors.ObjectInUse:
+        return False
+    return True
+
+
+_OWNER = """
+    SELECT pg_get_userbyid(datdba) FROM pg_database
+    WHERE datname = %s AND (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+"""
+
+_PROPERTIES = """
+    SELECT CASE s.setrole WHEN 0 THEN NULL ELSE pg_get_userbyid(s.setrole) END, split_part(c, '=', 1),
+           substr(c, strpos(c, '=') + 1)
+    FROM pg_db_role_setting s, unnest(s.setconfig) c
+    WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = %s)
+      AND (s.setrole = 0 OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))
+"""
+
+# Settings whose stored value is a list, quoted as it would be typed (GUC_LIST_QUOTE in the server's source).
+_LISTS = frozenset({"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"})
+
+_GRANTS = """
+    SELECT CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END, a.privilege_type, a.is_grantable
+    FROM pg_database d, aclexplode(d.datacl) a
+    WHERE d.datname = %s
+"""
+
+
+def copy_properties(connection: Connection, source: str, target: str) -> None:
+    """Give `target` the owner, settings and grants of `source`, which CREATE DATABASE ... TEMPLATE does not copy.
+
+    Settings of other roles and ownership are a superuser's to give; for any other role they are its own already.
+    """
+    database = sql.Identifier(target)
+    owner = connection.execute(_OWNER, [source]).fetchone()
+    if owner is not None:
+        connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, sql.Identifier(str(owner[0]))))
+    for role, setting, value in connection.execute(_PROPERTIES, [source]).fetchall():
+        subject = (
+            sql.SQL("DATABASE {}").format(database)
+            if role is None
+            else sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(str(role)), database)
+        )
+        # A list such as search_path is stored as it would be typed, anything else as one value.
+        typed = sql.SQL(str(value)) if setting in _LISTS else sql.Literal(value)
+        connection.execute(sql.SQL("ALTER {} SET {} TO {}").format(subject, sql.Identifier(str(setting)), typed))
+    grants = connection.execute(_GRANTS, [source]).fetchall()
+    if grants:
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+    for role, privilege, grantable in grants:
+        grantee = sql.SQL("PUBLIC") if role is None else sql.Identifier(str(role))
+        statement = sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(str(privilege)), database, grantee)
+        connection.execute(statement + sql.SQL(" WITH GRANT OPTION" if grantable else ""))

@@ -1,0 +1,50 @@
+"""The mark that makes a database ours: its COMMENT.
+
+A comment lives in the cluster, not in the database: it is no part of the schema under test, and it can be read and
+written without connecting to the database.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+_PREFIX = "pytest-pristine: "
+
+SCRATCH = "scratch"
+TEMPLATE = "template"
+CLONE = "clone"
+TARGET = "target"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the COMMENT of a database of ours says.
+
+    Attributes:
+        kind: `scratch` (being made), `template` (sealed), `clone` (a worker's) or `target` (one that the user named).
+        run: Id of the run that leases it, or that made it.
+        project: Label of the project it belongs to.
+        fingerprint: Digest of what the migrations were made of when it was built.
+        inputs: What else the migrations read, each with its digest; see `migrations.fingerprint`.
+    """
+
+    kind: str
+    run: str
+    project: str
+    fingerprint: str = ""
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return _PREFIX + json.dumps(asdict(self), sort_keys=True)
+
+
+def read(comment: str | None) -> Mark | None:
+    """The mark in a COMMENT; None when it holds none of ours."""
+    if comment is None or not comment.startswith(_PREFIX):
+        return None
+    try:
+        return Mark(**json.loads(comment.removeprefix(_PREFIX)))
+    except (ValueError, TypeError):
+        # A mark of another format: ours all the same, but nothing in it can be relied on.
+        return Mark(kind="unknown", run="", project="")

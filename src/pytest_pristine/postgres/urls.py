@@ -1,0 +1,83 @@
+"""Database URLs: read, shown without their password, and turned into a connection."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, quote_plus
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from pytest_pristine.errors import NotAPostgresUrlError
+
+EXAMPLE = "postgresql://user:password@localhost:5432/app_test"
+_HIDDEN = "***"
+# The password in a URL and in a connection string, whoever wrote it.
+_PASSWORDS = re.compile(r"(://[^:/@\s]*:)[^@\s]+(@)|(\bpassword\s*=\s*)(?:'[^']*'|[^\s&'\"]+)", re.IGNORECASE)
+
+
+def parse(text: str, origin: str) -> URL:
+    """Read a database URL.
+
+    Args:
+        text: The URL; `postgres://` and `postgresql://` mean psycopg, a driver that is named is kept.
+        origin: Where the text came from, for the message.
+
+    Raises:
+        NotAPostgresUrlError: It is no URL, or one of another database.
+    """
+    # The text itself may hold a password in a place where no pattern finds it: it is never shown.
+    sought = f"a Postgres URL in {origin}, such as {EXAMPLE}"
+    try:
+        url = make_url(text)
+        backend = url.get_backend_name()
+    except (ArgumentError, ValueError):
+        found = "text that is no database URL (not shown: it may hold a password)"
+        raise NotAPostgresUrlError(sought, found, [f"set {origin} to a Postgres URL"]) from None
+    if backend not in ("postgresql", "postgres"):
+        raise NotAPostgresUrlError(sought, f"a URL of {backend}", [_instead_of(backend, origin)])
+    if not url.database:
+        raise NotAPostgresUrlError(
+            sought, f"{show(url)}, which names no database", [f"end the URL in {origin} with /name"]
+        )
+    return url if "+" in url.drivername else url.set(drivername="postgresql+psycopg")
+
+
+def _instead_of(backend: str, origin: str) -> str:
+    if backend == "sqlite":
+        return f"unset {origin}: a Postgres is then found or started, and the tests prove what production does"
+    return f"set {origin} to a Postgres URL"
+
+
+def show(url: URL) -> str:
+    """The URL as a person reads it: no driver, no password."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=True)
+
+
+def conninfo(url: URL) -> dict[str, str | int]:
+    """The URL as keyword arguments for psycopg and libpq."""
+    arguments: dict[str, str | int] = {
+        key: value if isinstance(value, str) else ",".join(value) for key, value in url.query.items()
+    }
+    for key, value in (
+        ("host", url.host), ("port", url.port), ("user", url.username),
+        ("password", url.password), ("dbname", url.database),
+    ):  # fmt: skip
+        if value is not None:
+            arguments[key] = value
+    return arguments
+
+
+def redact(text: str, url: URL) -> str:
+    """The text without passwords: those in URLs and connection strings, and the one of this URL wherever it stands.
+
+    A password that is also part of the user's or the database's name is removed only where it is given as a password;
+    it would take the names with it.
+    """
+    text = _PASSWORDS.sub(lambda match: f"{match[1] or match[3]}{_HIDDEN}{match[2] or ''}", text)
+    password = str(url.password or "")
+    if not password or password in show(url):
+        return text
+    for spelling in {password, quote(password, safe=""), quote_plus(password)}:
+        text = text.replace(spelling, _HIDDEN)
+    return text

@@ -1,0 +1,230 @@
+"""A Postgres server of our own: its directory, its life, its address.
+
+    <directory>/            ours
+        data/               the data directory; only the account that runs the server can enter it
+        socket/             the same, for the Unix socket
+        server.json         address and password; only we can read it
+        server.log          what the server says
+        lock                held while the server is made, started or stopped
+        leases/             see `leases`
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from filelock import FileLock
+from sqlalchemy.engine import URL
+
+from pytest_pristine import operating_system
+from pytest_pristine.errors import StartError
+from pytest_pristine.operating_system import Account
+from pytest_pristine.postgres import connections
+from pytest_pristine.servers.binaries import Binaries
+
+LOOPBACK = "127.0.0.1"
+# Seconds that a server may take to come up, recovery after a crash included, and to stop.
+START_TIMEOUT = 60
+STOP_TIMEOUT = 30
+# Lines of the server's log that an error quotes.
+_LOG_LINES = 15
+# TCP ports to try: another program may take a free one before the server does.
+_PORT_ATTEMPTS = 5
+
+# What a test server does without: it is thrown away after a crash of the machine, so nothing need reach the disk.
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# Schemas of thousands of tables are probed in few statements, each of which locks every table and index it names.
+_LIMITS = {"max_connections": "200", "max_locks_per_transaction": "256", "max_wal_size": "2GB"}
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who the server's superuser is.
+
+    Attributes:
+        user: The role's name.
+        password: Its password, asked for over TCP alone.
+        database: The database made for it, where it is not there from the start.
+    """
+
+    user: str
+    password: str
+    database: str = "postgres"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A server in a directory of ours. Its methods are for whoever holds `lock()`.
+
+    Attributes:
+        directory: See the module.
+        account: The account that runs it; None for our own.
+    """
+
+    directory: Path
+    account: Account | None
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self.directory / "data"
+
+    @property
+    def log(self) -> Path:
+        """The server's log, in the data directory: the server writes it as its own account."""
+        return self.data / "server.log"
+
+    def lock(self) -> FileLock:
+        """The lock under which the server is made, started and stopped."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.directory / "lock")
+
+    def running(self) -> URL | None:
+        """The address of the server; None when it does not run.
+
+        That it runs is told by its process: one that takes no more connections is busy, and others are using it.
+        """
+        return self.address() if self.postmaster() is not None else None
+
+    def address(self) -> URL | None:
+        """The address that the server was started with last; None when it never was."""
+        try:
+            state = json.loads((self.directory / "server.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return URL.create("postgresql+psycopg", **state)
+
+    def initialise(self, binaries: Binaries, login: Login) -> None:
+        """Make the data directory, whole or not at all.
+
+        Raises:
+            StartError: initdb failed.
+        """
+        if (self.data / "PG_VERSION").exists():
+            return
+        workshop = self.directory / "making"
+        shutil.rmtree(workshop, ignore_errors=True)
+        operating_system.make_private(workshop, self.account)
+        password = workshop / "password"
+        operating_system.write_private(password, login.password, self.account)
+        made = workshop / "data"
+        command = [
+            binaries.program("initdb"), "-D", str(made), "-U", login.user, f"--pwfile={password}",
+            "--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--no-locale",
+            "--no-sync", "--no-instructions",
+        ]  # fmt: skip
+        if binaries.major >= 17:  # noqa: PLR2004 - the first with a locale that needs nothing of the system
+            command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        done = operating_system.run_as(self.account, command, cwd=self.directory)
+        if done.returncode != 0:
+            raise StartError(f"a data directory in {self.data}", f"initdb failed:\n{done.stdout.strip()}")
+        made.rename(self.data)
+        shutil.rmtree(workshop)
+
+    def start(self, binaries: Binaries, login: Login, port: int | None = None) -> URL:
+        """Start the server and wait until it answers.
+
+        Args:
+            binaries: The programs.
+            login: The one that `initialise` was given.
+            port: Listen on this port of the loopback interface. Without one it is a Unix socket where the system
+                has them, else any free port.
+
+        Raises:
+            StartError: It did not come up; the log is quoted.
+        """
+        sockets = self.directory / "socket"
+        if port is None and operating_system.sockets_work(sockets):
+            operating_system.make_private(sockets, self.account)
+            options = {"listen_addresses": "", "unix_socket_directories": str(sockets), "port": "5432"}
+            url = URL.create("postgresql+psycopg", login.user, database="postgres", query={"host": str(sockets)})
+            self._pg_ctl_start(binaries, options)
+        else:
+            url = self._start_on_tcp(binaries, login, port)
+        self.remember(url)
+        if not connections.answers(url):
+            raise self._did_not_start("a server that rejects our connection")
+        return url
+
+    def _start_on_tcp(self, binaries: Binaries, login: Login, port: int | None) -> URL:
+        for attempts_left in reversed(range(1 if port else _PORT_ATTEMPTS)):
+            chosen = port or operating_system.free_port(LOOPBACK)
+            options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", "port": str(chosen)}
+            try:
+                self._pg_ctl_start(binaries, options)
+            except StartError:
+                if not attempts_left:
+                    raise
+            else:
+                return URL.create(
+                    "postgresql+psycopg", login.user, login.password, LOOPBACK, chosen, database="postgres"
+                )
+        raise AssertionError("unreachable")
+
+    def _pg_ctl_start(self, binaries: Binaries, options: dict[str, str]) -> None:
+        self._configure({**_NOT_DURABLE, **_LIMITS, **options})
+        command = [
+            binaries.program("pg_ctl"), "start", "-D", str(self.data), "-l", str(self.log), "-w",
+            "-t", str(START_TIMEOUT), "-s",
+        ]  # fmt: skip
+        done = operating_system.run_as(self.account, command, cwd=self.directory)
+        if done.returncode != 0:
+            raise self._did_not_start(f"pg_ctl failed: {done.stdout.strip()}")
+
+    def _configure(self, options: dict[str, str]) -> None:
+        """Write the options where the server reads them last, so that they also hold when it is started by hand."""
+        quoted = (f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in options.items())
+        operating_system.write_private(self.data / "postgresql.auto.conf", "".join(quoted), self.account)
+
+    def _did_not_start(self, found: str) -> StartError:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
+        quoted = "\n".join(lines[-_LOG_LINES:])
+        return StartError(
+            f"a Postgres server in {self.directory}", f"{found}\n{quoted}".strip(), [f"read {self.log}"]
+        )
+
+    def remember(self, url: URL) -> None:
+        """Write down where the server is."""
+        state = {
+            "username": url.username, "password": url.password, "host": url.host, "port": url.port,
+            "database": url.database, "query": dict(url.query),
+        }  # fmt: skip
+        operating_system.write_private(self.directory / "server.json", json.dumps(state))
+
+    def stop(self, binaries: Binaries) -> None:
+        """Stop the server if it runs, ending all sessions.
+
+        Raises:
+            StartError: It did not stop.
+        """
+        if self.postmaster() is not None:
+            command = [
+                binaries.program("pg_ctl"), "stop", "-D", str(self.data), "-m", "fast", "-w", "-t", str(STOP_TIMEOUT),
+                "-s",
+            ]  # fmt: skip
+            done = operating_system.run_as(self.account, command, cwd=self.directory)
+            if done.returncode != 0 and self.postmaster() is not None:
+                raise StartError(
+                    f"to stop the server in {self.directory}", f"pg_ctl failed: {done.stdout.strip()}",
+                    [f"read {self.log}"],
+                )  # fmt: skip
+        (self.directory / "server.json").unlink(missing_ok=True)
+
+    def postmaster(self) -> psutil.Process | None:
+        """The server's main process; None when it does not run.
+
+        The pid file outlives a crash, and its number may by then belong to another process: one that started after
+        the file was written is not the server.
+        """
+        path = self.data / "postmaster.pid"
+        try:
+            process = psutil.Process(int(path.read_text(encoding="utf-8").split("\n", 1)[0]))
+            started = process.create_time()
+            written = path.stat().st_mtime
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return None
+        return process if started <= written + 1 else None

@@ -1,0 +1,43 @@
+"""The directory in which servers of ours live."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_pristine import operating_system
+from pytest_pristine.errors import SettingError
+from pytest_pristine.settings import Value
+
+
+def locate(setting: Value[str | None]) -> Path:
+    """Where the directory is, or would be."""
+    return Path(setting.value).expanduser().absolute() if setting.value else operating_system.cache_home()
+
+
+def provide(setting: Value[str | None]) -> Path:
+    """The directory, made if it is not there.
+
+    Raises:
+        SettingError: It cannot be made.
+    """
+    path = locate(setting)
+    try:
+        operating_system.make_passable(path)
+    except OSError as error:
+        raise SettingError(
+            f"a directory for servers in {path} ({setting.origin})", f"{error.strerror}",
+            ["set PRISTINE_HOME to a directory that can be written"],
+        ) from None  # fmt: skip
+    return path
+
+
+def server(directory: Path, name: str) -> Path:
+    """The directory of one server, made if it is not there."""
+    path = directory / "servers" / name
+    operating_system.make_passable(path)
+    return path
+
+
+def servers(directory: Path, pattern: str = "*") -> list[Path]:
+    """The directories of the servers there are."""
+    return sorted((directory / "servers").glob(pattern))

@@ -1,0 +1,73 @@
+"""The keeper: a small process beside a server of ours that stops it when nobody has needed it for a while.
+
+It outlives the runs and looks at their leases twice a second. When none has been held for the linger time of the last
+that was, it stops the server and ends. A keeper that was killed is replaced by the next run: there is one as
+long as its lock is held.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pytest_pristine import operating_system
+from pytest_pristine.servers import leases
+from pytest_pristine.servers.binaries import Binaries
+from pytest_pristine.servers.cluster import Cluster
+
+# Seconds between two looks at the leases.
+_INTERVAL = 0.5
+_LOCK = "keeper.lock"
+
+
+def ensure(cluster: Cluster, binaries: Binaries) -> None:
+    """Start a keeper for the server if there is none."""
+    lock = FileLock(cluster.directory / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return
+    lock.release()
+    command = [sys.executable, "-m", __name__, str(cluster.directory), str(binaries.directory), str(binaries.major)]
+    operating_system.spawn_detached(command, cwd=cluster.directory, log=cluster.directory / "keeper.log")
+
+
+def keep(cluster: Cluster, binaries: Binaries) -> None:
+    """Stop the server when its time has come; return when there is none left to stop."""
+    linger, needed = 0.0, time.monotonic()
+    while True:
+        held = leases.held(cluster.directory)
+        if held:
+            linger, needed = max(held), time.monotonic()
+        elif time.monotonic() - needed >= linger and _stop_if_free(cluster, binaries):
+            return
+        time.sleep(_INTERVAL)
+
+
+def _stop_if_free(cluster: Cluster, binaries: Binaries) -> bool:
+    """Stop the server unless a run has just taken a lease."""
+    with cluster.lock():
+        if leases.held(cluster.directory):
+            return False
+        leases.sweep(cluster.directory)
+        cluster.stop(binaries)
+        return True
+
+
+def main(arguments: list[str]) -> None:
+    """Keep the server in the directory that the command line names; end at once if another keeper does."""
+    directory, binaries, major = arguments
+    cluster = Cluster(Path(directory), operating_system.server_account())
+    lock = FileLock(cluster.directory / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return
+    keep(cluster, Binaries(Path(binaries), int(major)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,71 @@
+"""Leases on a server of ours: files that a run keeps locked while it uses the server.
+
+The operating system releases the lock when the run ends, however it ends. A lease that nobody locks is over.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_FOLDER = "leases"
+_SEPARATOR = "-linger-"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease that this process holds."""
+
+    lock: FileLock
+
+    def release(self) -> None:
+        """Give the server back."""
+        self.lock.release()
+
+
+def take(server: Path, linger: float) -> Lease:
+    """Take a lease. The caller holds the server's lock: `sweep` must not meet a file that is not locked yet.
+
+    Args:
+        server: The server's directory.
+        linger: Seconds that this run wants the server to stay when it is given back.
+    """
+    folder = server / _FOLDER
+    folder.mkdir(exist_ok=True)
+    # A run may end in another thread than it began in.
+    lock = FileLock(folder / f"{secrets.token_hex(8)}{_SEPARATOR}{linger:g}", thread_local=False)
+    lock.acquire(timeout=0)
+    return Lease(lock)
+
+
+def held(server: Path) -> list[float]:
+    """The linger times of the leases that are held, in seconds."""
+    return [_linger(path) for path in _files(server) if _is_locked(path)]
+
+
+def sweep(server: Path) -> None:
+    """Remove the files of leases that are over. The caller holds the server's lock."""
+    for path in _files(server):
+        if not _is_locked(path):
+            path.unlink(missing_ok=True)
+
+
+def _files(server: Path) -> list[Path]:
+    return sorted((server / _FOLDER).glob(f"*{_SEPARATOR}*"))
+
+
+def _linger(path: Path) -> float:
+    return float(path.name.partition(_SEPARATOR)[2])
+
+
+def _is_locked(path: Path) -> bool:
+    probe = FileLock(path)
+    try:
+        probe.acquire(timeout=0)
+    except Timeout:
+        return True
+    probe.release()
+    return False

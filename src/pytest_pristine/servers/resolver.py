@@ -1,0 +1,146 @@
+"""Choosing a server: the sources in order, the first that has one, and why the others have none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import URL
+
+from pytest_pristine.errors import NoServerError, NotOursError, PrivilegeError
+from pytest_pristine.postgres import capabilities, connections, contents, databases, marks, urls
+from pytest_pristine.postgres.capabilities import Capabilities
+from pytest_pristine.postgres.connections import Connection
+from pytest_pristine.servers.embedded import Embedded
+from pytest_pristine.servers.sources import Offer, Rejection, Source
+from pytest_pristine.servers.up import Up
+from pytest_pristine.servers.url import Url
+from pytest_pristine.settings import Settings
+
+AUTO = "auto"
+SOURCES: tuple[Source, ...] = (Url(), Up(), Embedded())
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The Postgres that a run works on.
+
+    Attributes:
+        source: `url`, `up` or `embedded`.
+        url: Its maintenance database: where databases are made, marked and locked.
+        target: The database that the user named, ours to destroy; None where the source has none.
+        capabilities: What it offers to our role.
+        passed_over: Sources that were preferred and had no server.
+        offer: The source's offer, which `release` gives back.
+    """
+
+    source: str
+    url: URL
+    target: str | None
+    capabilities: Capabilities
+    passed_over: tuple[Rejection, ...]
+    offer: Offer
+
+    @property
+    def version(self) -> int:
+        """`server_version_num`: 180006 for 18.6."""
+        return self.capabilities.version
+
+    def release(self) -> None:
+        """Give the server back."""
+        self.offer.release()
+
+    def __str__(self) -> str:
+        where = self.offer.how if self.target is None else f"{self.offer.how}, database {self.target}"
+        return f"PostgreSQL {self.capabilities.version_text} ({where})"
+
+
+def resolve(settings: Settings, sources: Sequence[Source] = SOURCES) -> Server:
+    """Find or start the server that the settings ask for.
+
+    Raises:
+        NoServerError: No source has one; each is listed with its reason.
+        ServerError: One that was asked for by name cannot be used.
+        NotOursError: Its database is neither ours nor empty.
+    """
+    wanted = settings.server.value
+    rejections: list[Rejection] = []
+    for source in sources:
+        if wanted not in (AUTO, source.name):
+            continue
+        answer = source.offer(settings)
+        if isinstance(answer, Offer):
+            return _inspect(source.name, answer, settings, tuple(rejections))
+        rejections.append(answer)
+    raise NoServerError(
+        f"a Postgres server ({settings.server.origin}: {wanted})",
+        "\n".join(f"{rejection.source}: {rejection.reason}" for rejection in rejections),
+        [f"{rejection.source}: {rejection.remedy}" for rejection in rejections if rejection.remedy],
+    )
+
+
+def _inspect(source: str, offer: Offer, settings: Settings, passed_over: tuple[Rejection, ...]) -> Server:
+    """Look at what was offered, and give it back if it cannot be used."""
+    try:
+        with connections.connect(offer.url, "inspect") as connection:
+            can = capabilities.inspect(connection)
+            _check_privileges(can, offer)
+            # Databases that every cluster has are never ours: the run makes databases of its own beside them.
+            target = None if offer.target in connections.MAINTENANCE_DATABASES else offer.target
+            if target is not None:
+                _check_ours(connection, target, offer, settings)
+        return Server(source, _maintenance(offer.url), target, can, passed_over, offer)
+    except BaseException:
+        offer.release()
+        raise
+
+
+def _maintenance(url: URL) -> URL:
+    """A database where our locks meet those of other runs and that no run renames or drops."""
+    for name in connections.MAINTENANCE_DATABASES:
+        if connections.answers(url.set(database=name)):
+            return url.set(database=name)
+    raise PrivilegeError(
+        f"a database for maintenance on {urls.show(url)}: {' or '.join(connections.MAINTENANCE_DATABASES)}",
+        f"the role {url.username!r} can connect to neither",
+        [f"GRANT CONNECT ON DATABASE postgres TO {_identifier(str(url.username))}"],
+    )
+
+
+def _check_privileges(can: Capabilities, offer: Offer) -> None:
+    if not can.createdb:
+        raise PrivilegeError(
+            f"a role that may create databases on {urls.show(offer.url)} ({offer.how})",
+            f"the role {can.role!r}, which may not",
+            [f"as a superuser: ALTER ROLE {_identifier(can.role)} CREATEDB"],
+        )
+
+
+def _check_ours(connection: Connection, target: str, offer: Offer, settings: Settings) -> None:
+    """Refuse a database with anything in it that we did not put there; mark one that is empty as ours."""
+    if databases.find(connection, target) is not None:
+        return
+    found = contents.describe(connection)
+    if found is not None and settings.claim.value != target:
+        raise NotOursError(
+            f"a database that may be emptied: {target!r} ({offer.how})",
+            f"{found}, and no mark of ours. Nothing was touched",
+            [
+                f"name an empty database in {offer.how}: one is made by createdb",
+                f"or, if everything in it may be destroyed: pytest --pristine-claim={target}",
+            ],
+        )
+    try:
+        databases.set_mark(connection, target, marks.Mark(marks.TARGET, run="", project=""))
+    except psycopg.errors.InsufficientPrivilege:
+        raise PrivilegeError(
+            f"to mark the database {target!r} as ours",
+            f"the role {connection.info.user!r} does not own it",
+            [f"ALTER DATABASE {_identifier(target)} OWNER TO {_identifier(connection.info.user)}"],
+        ) from None
+
+
+def _identifier(name: str) -> str:
+    return sql.Identifier(name).as_string(None)

@@ -1,0 +1,64 @@
+"""What a source of servers is. Each source is a module of its own; the resolver lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy.engine import URL
+
+from pytest_pristine.settings import Settings
+
+
+def _nothing() -> None:
+    """Nothing is leased."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A server that answers.
+
+    Attributes:
+        url: A database of it that we may connect to.
+        target: The database that the user named to be tested in, if the source is one where users name it.
+        how: What it is, for people: "embedded", "TEST_DATABASE_URL".
+        release: Gives it back; a server of ours stops when nobody holds it any longer.
+    """
+
+    url: URL
+    how: str
+    target: str | None = None
+    release: Callable[[], None] = _nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a source has no server to offer.
+
+    Attributes:
+        source: Its name.
+        reason: What was looked for and what was found.
+        remedy: What to type so that it has one; empty when there is nothing to mend.
+        configured: The project names this server: people want to know that the run went elsewhere.
+    """
+
+    source: str
+    reason: str
+    remedy: str = ""
+    configured: bool = False
+
+
+class Source(Protocol):
+    """A way to come by a server."""
+
+    @property
+    def name(self) -> str:
+        """The word for it in `--pristine-server`."""
+
+    def offer(self, settings: Settings) -> Offer | Rejection:
+        """Find or start a server.
+
+        Raises:
+            ServerError: The user asked for a particular server, and it cannot be used. No other source is tried.
+        """

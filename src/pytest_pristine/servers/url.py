@@ -1,0 +1,36 @@
+"""The source `url`: a server that the user runs and names by URL."""
+
+from __future__ import annotations
+
+from pytest_pristine.errors import UnreachableError
+from pytest_pristine.postgres import connections, urls
+from pytest_pristine.servers.sources import Offer, Rejection
+from pytest_pristine.settings import Settings
+
+
+class Url:
+    """A database that the user named: for this run, or in the project's configuration for all runs."""
+
+    name = "url"
+
+    def offer(self, settings: Settings) -> Offer | Rejection:
+        """Connect to the database named.
+
+        One that was named for this run must answer: going elsewhere would test something else than was asked for.
+        A configured default need not: it is passed over, and the run says so.
+
+        Raises:
+            ServerError: It cannot be used.
+        """
+        text, origin = settings.url.value, settings.url.origin
+        if text is None:
+            reason = f"{origin} is empty" if settings.url.explicit else "no URL is given"
+            return Rejection(self.name, reason, f"set TEST_DATABASE_URL, for example to {urls.EXAMPLE}")
+        url = urls.parse(text, origin)
+        try:
+            connections.connect_or_explain(url, "find", origin).close()
+        except UnreachableError as error:
+            if settings.url.explicit or settings.server.value == self.name:
+                raise
+            return Rejection(self.name, f"nothing answers at {urls.show(url)} ({origin})", error.remedy[0], configured=True)
+        return Offer(url, origin, target=url.database)

@@ -1,0 +1,1 @@
+"""Migrated databases: built once as sealed templates, copied for every worker."""

@@ -1,0 +1,88 @@
+"""The server as tests see it: it hands out migrated databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_pristine.migrations import locate
+from pytest_pristine.migrations.alembic import Alembic
+from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.postgres.capabilities import Capabilities
+from pytest_pristine.servers.resolver import Server
+from pytest_pristine.settings import Settings
+from pytest_pristine.templates import workspace
+from pytest_pristine.templates.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """What the fixture `postgres_server` gives.
+
+    Attributes:
+        server: The server that was chosen.
+        settings: The settings of the run.
+        root: pytest's root directory.
+        session: Id of the test session.
+        worker: Name of the worker: `main`, or pytest-xdist's `gw0`.
+    """
+
+    server: Server
+    settings: Settings
+    root: Path
+    session: str
+    worker: str
+
+    @property
+    def version(self) -> int:
+        """`server_version_num`: 180006 for 18.6."""
+        return self.server.version
+
+    @property
+    def source(self) -> str:
+        """Where it came from: `url`, `up` or `embedded`."""
+        return self.server.source
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it offers to our role."""
+        return self.server.capabilities
+
+    def __str__(self) -> str:
+        return str(self.server)
+
+    def migrations(self) -> Alembic:
+        """The project's own migrations, as its settings describe them.
+
+        Raises:
+            AlembicConfigError: There is no alembic.ini, or there are several.
+        """
+        return Alembic(
+            config=locate.alembic_config(self.root, self.settings.alembic_config),
+            root=self.root,
+            target=self.settings.alembic_target.value,
+            inline=self.settings.migrations_process.value == "inline",
+        )
+
+    @contextmanager
+    def migrated_database(self, migrator: Migrator | None = None) -> Iterator[Workspace]:
+        """A database at head for this worker, dropped or given up at the end of the context.
+
+        Args:
+            migrator: Makes the schema; the project's own migrations when it is not given.
+
+        Raises:
+            MigrationError: The migrations failed.
+        """
+        with workspace.lease(
+            self.server.url,
+            self.server.target,
+            migrator or self.migrations(),
+            project=self.root.name,
+            session=self.session,
+            worker=self.worker,
+            rebuild=self.settings.create_db.value,
+        ) as leased:
+            yield leased

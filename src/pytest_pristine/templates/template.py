@@ -1,0 +1,129 @@
+"""The template: one migrated database per fingerprint, built once, sealed, and copied for every worker.
+
+A template is built under a scratch name, renamed when it is whole, and sealed: the seal is the commit marker. What
+is not sealed is debris of a build that died, and is dropped. Builders of one template wait for each other on an
+advisory lock, so that any number of runs on any number of machines build it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.engine import URL
+
+from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.postgres import databases, locks, marks, names
+from pytest_pristine.postgres.connections import Connection
+from pytest_pristine.postgres.databases import Database
+from pytest_pristine.postgres.marks import Mark
+from pytest_pristine.templates import normalise
+
+# Counts up whenever what we do to a migrated database before sealing it changes.
+FORMAT = 1
+# Templates of one project that are kept: the branches a person switches between.
+KEPT = 8
+
+# Extensions decide what a migration makes, and their versions come with the server's installation.
+_SERVER = """
+    SELECT current_setting('server_version_num'), current_user,
+           (SELECT md5(string_agg(name || ' ' || default_version, ',' ORDER BY name)) FROM pg_available_extensions)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Makes and finds the templates of one project on one server.
+
+    Attributes:
+        connection: To the server's maintenance database.
+        url: Any database of the server.
+        migrator: Makes the schema.
+        project: The project's label.
+        run: Id of this run, whose lease protects what it is making.
+        session: Id of the test session, which may have several workers, each with a run of its own.
+        like: The database whose encoding and locale the template gets; None for the server's.
+    """
+
+    connection: Connection
+    url: URL
+    migrator: Migrator
+    project: str
+    run: str
+    session: str
+    like: str | None = None
+
+    @contextmanager
+    def template(self, *, rebuild: bool = False) -> Iterator[Database]:
+        """The sealed template for the project as it is now, built if need be; nobody drops it within the context.
+
+        Args:
+            rebuild: Build it even if an earlier session did.
+
+        Raises:
+            MigrationError: The migrations failed.
+        """
+        fingerprint = self._fingerprint()
+        with locks.held(self.connection, locks.build(fingerprint)):
+            known = self._find(fingerprint)
+            if known is not None and rebuild and known.mark.run != self.session:
+                databases.drop(self.connection, known.name)
+                known = None
+            yield known or self._build(fingerprint)
+
+    def _fingerprint(self) -> str:
+        server = self.connection.execute(_SERVER).fetchone()
+        locale = databases.locale(self.connection, self.like)
+        return names.digest(str(FORMAT), str(server), str(locale), self.project, self.migrator.fingerprint())
+
+    def _find(self, fingerprint: str) -> Database | None:
+        """The template whose known and recorded inputs are all as they are now."""
+        for database in databases.ours(self.connection):
+            mark = database.mark
+            if (
+                database.sealed
+                and (mark.kind, mark.fingerprint) == (marks.TEMPLATE, fingerprint)
+                and self.migrator.current(mark.inputs)
+            ):
+                return database
+        return None
+
+    def _build(self, fingerprint: str) -> Database:
+        scratch = names.scratch()
+        mark = Mark(marks.SCRATCH, self.run, self.project, fingerprint)
+        databases.create(self.connection, scratch, mark, like=self.like)
+        try:
+            url = self.url.set(database=scratch)
+            inputs = dict(self.migrator.migrate(url))
+            normalise.sequences(url)
+            return self._seal(scratch, Mark(marks.TEMPLATE, self.session, self.project, fingerprint, inputs))
+        except BaseException:
+            databases.drop(self.connection, scratch)
+            raise
+
+    def _seal(self, scratch: str, mark: Mark) -> Database:
+        """Turn a finished scratch database into a template, in one transaction."""
+        inputs = sorted(f"{name} {digest}" for name, digest in mark.inputs.items())
+        name = names.template(self.project, names.digest(mark.fingerprint, *inputs))
+        if databases.find(self.connection, name) is not None:
+            # Inputs changed and changed back while another template was current; the old one is as good.
+            databases.drop(self.connection, name)
+        with self.connection.transaction():
+            databases.set_mark(self.connection, scratch, mark)
+            databases.rename(self.connection, scratch, name)
+            databases.seal(self.connection, name)
+        return Database(name, mark, sealed=True, sessions=0)
+
+
+def retire(connection: Connection, project: str) -> None:
+    """Drop the oldest templates of a project beyond the number kept, except those that somebody is using."""
+    templates = [
+        database
+        for database in databases.ours(connection)
+        if database.mark.kind == marks.TEMPLATE and database.mark.project == project
+    ]
+    for database in templates[:-KEPT]:
+        with locks.held_if_free(connection, locks.build(database.mark.fingerprint)) as free:
+            if free and databases.find(connection, database.name) is not None:
+                databases.drop(connection, database.name)
