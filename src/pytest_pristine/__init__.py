@@ -29,6 +29,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
     """Import a public name when it is asked for: pytest imports this package in every run, ours or not."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib  # noqa: PLC0415 - rarely needed
+    import importlib  # rarely needed
 
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -7,6 +7,7 @@
     │   ├── UnreachableError        nothing answers at the address
     │   ├── AuthenticationError     it answers, and rejects the user or the password
     │   ├── UnknownDatabaseError    it answers, and has no database of that name
+    │   ├── VersionError            the server is older than we support
     │   ├── PrivilegeError          the role may not do what the run needs
     │   ├── BinariesError           Postgres binaries that are missing or cannot be executed
     │   ├── StartError              our own server did not come up
@@ -76,6 +77,10 @@ class AuthenticationError(ServerError):
 
 class UnknownDatabaseError(ServerError):
     """The server has no database of that name."""
+
+
+class VersionError(ServerError):
+    """The server is older than we support."""
 
 
 class PrivilegeError(ServerError):

@@ -44,7 +44,7 @@ def server_account() -> Account | None:
     """
     if sys.platform == "win32" or os.geteuid() != 0:
         return None
-    import pwd  # noqa: PLC0415 - the module does not exist on Windows
+    import pwd  # the module does not exist on Windows
 
     for name in _UNPRIVILEGED_ACCOUNTS:
         try:
@@ -60,7 +60,7 @@ def account_name() -> str:
     account = server_account()
     if account is not None:
         return account.name
-    import getpass  # noqa: PLC0415 - needed for messages alone
+    import getpass  # needed for messages alone
 
     return getpass.getuser()
 

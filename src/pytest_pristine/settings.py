@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from pytest_pristine.errors import SettingError
 
-T = TypeVar("T", covariant=True)
+T_co = TypeVar("T_co", covariant=True)
 
 SERVER_CHOICES = ("auto", "url", "up", "embedded")
 MIGRATION_PROCESSES = ("child", "inline")
@@ -24,7 +24,7 @@ DEFAULT = "default"
 
 
 @dataclass(frozen=True)
-class Value(Generic[T]):
+class Value(Generic[T_co]):
     """A setting's value and where it came from.
 
     Attributes:
@@ -33,7 +33,7 @@ class Value(Generic[T]):
         origin: The same for people: `--pristine-url`, `TEST_DATABASE_URL`, `pristine_url in the ini file`.
     """
 
-    value: T
+    value: T_co
     kind: str
     origin: str
 
@@ -44,7 +44,7 @@ class Value(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Setting(Generic[T]):
+class Setting(Generic[T_co]):
     """One thing that can be set, and how its text is read.
 
     Attributes:
@@ -58,8 +58,8 @@ class Setting(Generic[T]):
     """
 
     name: str
-    default: T
-    parse: Callable[[str], T]
+    default: T_co
+    parse: Callable[[str], T_co]
     help: str
     variable: str | None = None
     flag: bool = False
@@ -117,12 +117,13 @@ def _choice(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-URL = Setting[str | None](
-    "url", None, _text, "URL of the Postgres database to test in", variable="TEST_DATABASE_URL"
-)
+URL = Setting[str | None]("url", None, _text, "URL of the Postgres database to test in", variable="TEST_DATABASE_URL")
 SERVER = Setting("server", "auto", _choice(*SERVER_CHOICES), f"where Postgres comes from: {', '.join(SERVER_CHOICES)}")
 CLAIM = Setting[str | None](
-    "claim", None, _text, "name of a database that is neither ours nor empty and may be destroyed all the same"
+    "claim",
+    None,
+    _text,
+    "name of a database that is neither ours nor empty and may be destroyed all the same",
 )
 CREATE_DB = Setting("create_db", default=False, parse=_flag, help="migrate from nothing, whatever is cached", flag=True)
 ALEMBIC_CONFIG = Setting[str | None](
@@ -130,10 +131,17 @@ ALEMBIC_CONFIG = Setting[str | None](
 )
 ALEMBIC_TARGET = Setting("alembic_target", "head", str.strip, "revision to migrate to (default: head)")
 MIGRATIONS_PROCESS = Setting(
-    "migrations_process", "child", _choice(*MIGRATION_PROCESSES), "run migrations in a child process, or inline"
+    "migrations_process",
+    "child",
+    _choice(*MIGRATION_PROCESSES),
+    "run migrations in a child process, or inline",
 )
 INCLUDE = Setting[tuple[str, ...]](
-    "include", ("*",), _lines, "tables that clean_database covers, as [schema.]table patterns (default: *)", lines=True
+    "include",
+    ("*",),
+    _lines,
+    "tables that clean_database covers, as [schema.]table patterns (default: *)",
+    lines=True,
 )
 EXCLUDE = Setting[tuple[str, ...]](
     "exclude", (), _lines, "tables that clean_database leaves alone, as [schema.]table patterns", lines=True

@@ -34,9 +34,7 @@ def _up(arguments: argparse.Namespace, chosen: Settings) -> Iterator[str]:
 
 
 def _down(arguments: argparse.Namespace, chosen: Settings) -> Iterator[str]:
-    found = [
-        server for server in up.servers(home.locate(chosen.home)) if arguments.port in (None, server.port)
-    ]
+    found = [server for server in up.servers(home.locate(chosen.home)) if arguments.port in (None, server.port)]
     for server in found:
         up.stop(chosen, server)
         yield f"stopped: {urls.show(server.url)}"

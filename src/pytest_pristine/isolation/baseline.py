@@ -57,7 +57,9 @@ def record(connection: Connection, relations: Sequence[Relation]) -> Baseline:
     baseline = Baseline(
         relations,
         positions=_positions(connection, [relation for relation in relations if relation.kind == SEQUENCE]),
-        unpopulated=_unpopulated(connection, [relation for relation in relations if relation.kind == MATERIALIZED_VIEW]),
+        unpopulated=_unpopulated(
+            connection, [relation for relation in relations if relation.kind == MATERIALIZED_VIEW]
+        ),
     )
     for table in _with_rows(connection, baseline.of_kind(TABLE)):
         baseline.rows[table.oid] = _copy_out(connection, table)

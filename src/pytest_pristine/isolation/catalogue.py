@@ -64,7 +64,8 @@ def _matches(patterns: Sequence[str], schema: str, name: str) -> bool:
 
 # A sequence goes with the table that owns it. What belongs to an extension is the extension's.
 _RELATIONS = """
-    SELECT c.oid, n.nspname, c.relname, c.relkind::text, coalesce(tn.nspname, n.nspname), coalesce(t.relname, c.relname),
+    SELECT c.oid, n.nspname, c.relname, c.relkind::text,
+           coalesce(tn.nspname, n.nspname), coalesce(t.relname, c.relname),
            ARRAY(SELECT a.attname::text FROM pg_attribute a
                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
                  ORDER BY a.attnum)
@@ -106,7 +107,9 @@ def _check_patterns(coverage: Coverage, names: Sequence[tuple[str, str]]) -> Non
             if pattern != "*" and not any(_matches([pattern], *name) for name in names):
                 tables = ", ".join(sorted({f"{schema}.{table}" for schema, table in names})[:20]) or "none"
                 raise SettingError(
-                    f"a table that matches {pattern!r} in {key}", f"none; there are: {tables}", [f"correct {key}"]
+                    f"a table that matches {pattern!r} in {key}",
+                    f"none; there are: {tables}",
+                    [f"correct {key}"],
                 )
 
 

@@ -1,8 +1,8 @@
 """Detecting changes by asking every relation: works on any server, for any role that can read the tables.
 
 A table that was empty is asked whether it has a row; one that had rows, for a signature over the physical version of
-each (its place and the transaction that wrote it), which every INSERT, UPDATE and DELETE changes and no content needs to
-be read for; a sequence, where it stands.
+each (its place and the transaction that wrote it), which every INSERT, UPDATE and DELETE changes, and for which no
+content is read; a sequence, where it stands.
 """
 
 from __future__ import annotations

@@ -71,14 +71,12 @@ def restore(connection: Connection, baseline: Baseline, changes: Changes) -> Res
 def _delete(connection: Connection, tables: tuple[Relation, ...]) -> list[int]:
     """Empty the tables in one round trip; gives how many rows each had."""
     with connection.pipeline():
-        cursors = [
-            connection.execute(sql.SQL("DELETE FROM ONLY {}").format(table.identifier)) for table in tables
-        ]
+        cursors = [connection.execute(sql.SQL("DELETE FROM ONLY {}").format(table.identifier)) for table in tables]
     return [cursor.rowcount for cursor in cursors]
 
 
 def copy_in(connection: Connection, table: Relation, rows: IO[bytes]) -> None:
-    """Write the baseline's rows into an empty table. Rules do not see COPY, and triggers do not fire in replica role."""
+    """Write the baseline's rows into an empty table. Rules do not see a COPY."""
     rows.seek(0)
     statement = sql.SQL("COPY {} {} FROM STDIN").format(table.identifier, copy_columns(table))
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
@@ -99,7 +97,8 @@ def set_sequences(connection: Connection, baseline: Baseline, changes: Changes) 
         for sequence in changes.sequences:
             position = baseline.positions[sequence.oid]
             connection.execute(
-                "SELECT setval(%s::oid::regclass, %s, %s)", [sequence.oid, position.last_value, position.is_called]
+                "SELECT setval(%s::oid::regclass, %s, %s)",
+                [sequence.oid, position.last_value, position.is_called],
             )
 
 

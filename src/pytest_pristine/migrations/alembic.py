@@ -78,9 +78,7 @@ class Alembic:
             target=self.target,
             url=url.render_as_string(hide_password=False),
         )
-        variables = {
-            name: value.replace(URL_PLACEHOLDER, request.url) for name, value in self.environment.items()
-        }
+        variables = {name: value.replace(URL_PLACEHOLDER, request.url) for name, value in self.environment.items()}
         answer = _run_inline(request, variables) if self.inline else _run_in_child(request, variables)
         if answer.problem is not None:
             raise self._explain(answer, url)
@@ -113,7 +111,9 @@ class Alembic:
             location = parser.get("alembic", "script_location")
         except configparser.Error as error:
             raise AlembicConfigError(
-                f"script_location in {self.config}", str(error), [f"write script_location = … in {self.config}"]
+                f"script_location in {self.config}",
+                str(error),
+                [f"write script_location = … in {self.config}"],
             ) from None
         return _package_directory(location) if ":" in location and not Path(location).is_absolute() else location
 
@@ -146,7 +146,7 @@ class Alembic:
 
 def _package_directory(location: str) -> str:
     """The directory of a script location such as `myapp:migrations`."""
-    import importlib.util  # noqa: PLC0415 - rarely needed
+    import importlib.util  # rarely needed
 
     package, _, path = location.partition(":")
     spec = importlib.util.find_spec(package)
@@ -156,7 +156,7 @@ def _package_directory(location: str) -> str:
 
 
 def _run_inline(request: Request, variables: Mapping[str, str]) -> Answer:
-    from pytest_pristine.migrations import upgrade  # noqa: PLC0415 - imports Alembic
+    from pytest_pristine.migrations import upgrade  # imports Alembic
 
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
@@ -178,7 +178,7 @@ def _run_in_child(request: Request, variables: Mapping[str, str]) -> Answer:
     """
     with tempfile.TemporaryDirectory(prefix="pristine-") as scratch, tempfile.TemporaryFile("w+b") as output:
         answer = Path(scratch) / "answer.json"
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - the command is ours
             [sys.executable, "-m", messages.PROCESS, str(answer)],
             input=json.dumps(asdict(request)).encode(),
             stdout=output,

@@ -62,7 +62,7 @@ def record(root: Path, modules: Iterable[Path], opened: Iterable[Path]) -> dict[
     """
     installed = _installed_directories()
     modules = {path.resolve() for path in modules}
-    packages = {top for path in modules if (top := _top_level(path, installed)) is not None}
+    packages = {top for path in modules if (top := _top_level(path)) is not None}
     first_party = {path for path in modules if not _below(path, installed)}
     first_party |= {
         path
@@ -99,7 +99,7 @@ def _installed_directories() -> list[Path]:
     return [Path(path).resolve() for path in paths]
 
 
-def _top_level(path: Path, installed: Iterable[Path]) -> str | None:
+def _top_level(path: Path) -> str | None:
     """The name of the installed package that a module belongs to; None for all other modules."""
     libraries = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
     for library in map(Path, libraries):

@@ -100,7 +100,9 @@ def _guard(url: URL) -> Any:  # noqa: ANN401 - SQLAlchemy's listeners are untype
     def refuse(dialect: Any, _record: Any, _args: Any, arguments: dict[str, Any]) -> None:  # noqa: ANN401
         name = arguments.get("dbname") or arguments.get("database")
         if dialect.name != "postgresql" or (name is not None and name != url.database):
-            raise StrayConnectionError(f"env.py connects to the {dialect.name} database {name!r} instead; it was refused")
+            raise StrayConnectionError(
+                f"env.py connects to the {dialect.name} database {name!r} instead; it was refused"
+            )
 
     return refuse
 

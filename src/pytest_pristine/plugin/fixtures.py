@@ -34,8 +34,8 @@ def apply_migrations(postgres_server: PostgresServer) -> Iterator[Workspace]:
 @pytest.fixture(scope="session")
 def _pristine_isolation(postgres_server: PostgresServer, apply_migrations: Workspace) -> Iterator[Isolation]:
     """What the migrations left, recorded before any test can write."""
-    from pytest_pristine.isolation.catalogue import Coverage  # noqa: PLC0415 - heavy, and most runs need none
-    from pytest_pristine.isolation.isolation import Isolation  # noqa: PLC0415 - the same
+    from pytest_pristine.isolation.catalogue import Coverage  # heavy, and most runs need none
+    from pytest_pristine.isolation.isolation import Isolation  # the same
 
     settings = postgres_server.settings
     isolation = Isolation(
@@ -57,7 +57,7 @@ def postgres_url(apply_migrations: Workspace, _pristine_isolation: Isolation) ->
 @pytest.fixture(scope="session")
 def postgres_engine(postgres_url: URL) -> Iterator[Engine]:
     """The one SQLAlchemy engine that all tests share."""
-    from sqlalchemy import create_engine  # noqa: PLC0415 - heavy, and most runs need none
+    from sqlalchemy import create_engine  # heavy, and most runs need none
 
     engine = create_engine(postgres_url)
     yield engine

@@ -18,7 +18,11 @@ def register(parser: pytest.Parser) -> None:
     for setting in settings.ALL:
         if setting.flag:
             group.addoption(
-                setting.option, action="store_const", const="true", dest=_destination(setting), help=setting.help
+                setting.option,
+                action="store_const",
+                const="true",
+                dest=_destination(setting),
+                help=setting.help,
             )
         else:
             group.addoption(setting.option, dest=_destination(setting), metavar="VALUE", help=setting.help)

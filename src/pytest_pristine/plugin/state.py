@@ -26,8 +26,8 @@ def server(config: pytest.Config) -> PostgresServer:
         PristineError: There is none, or it cannot be used.
     """
     if _SERVER not in config.stash:
-        from pytest_pristine.servers import resolver  # noqa: PLC0415 - heavy, and most runs of pytest need none
-        from pytest_pristine.templates.provider import PostgresServer  # noqa: PLC0415 - the same
+        from pytest_pristine.servers import resolver  # heavy, and most runs of pytest need none
+        from pytest_pristine.templates.provider import PostgresServer  # the same
 
         settings = options.read(config)
         config.stash[_SERVER] = PostgresServer(

@@ -19,8 +19,8 @@ CONNECT_TIMEOUT = 5
 # Databases that every cluster has, unless somebody removed them.
 MAINTENANCE_DATABASES = ("postgres", "template1")
 
-# SQLSTATE class 08 and libpq's own failures carry no code; this one does when it arrives in a session.
-LOCK_NOT_AVAILABLE = "55P03"
+# Hosts at which `pristine up` can start a server.
+_THIS_MACHINE = ("localhost", "127.0.0.1")
 
 
 def connect(url: URL, purpose: str) -> Connection:
@@ -83,15 +83,15 @@ def _explain(
             f"a server that rejects the user {url.username!r} or the password: {said}",
             [f"correct the user and the password in {origin}"],
         )
-    return UnreachableError(
-        sought,
-        said,
-        [
-            f"start a server there: pristine up --port {url.port or 5432} --user {url.username or 'postgres'} "
-            f"--password … --db {url.database}",
-            f"or remove {origin}: a server is then found or started",
-        ],
-    )
+    return UnreachableError(sought, said, [_start(url), f"or remove {origin}: a server is then found or started"])
+
+
+def _start(url: URL) -> str:
+    """How to have a server at an address."""
+    if url.host not in _THIS_MACHINE:
+        return f"start the server on {url.host}, or correct the address"
+    port, user = url.port or 5432, url.username or "postgres"
+    return f"start a server there: pristine up --port {port} --user {user} --password … --db {url.database}"
 
 
 def _databases(url: URL) -> list[str] | None:
@@ -110,4 +110,4 @@ def _databases(url: URL) -> list[str] | None:
 
 def _createdb(url: URL) -> str:
     statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(str(url.database))).as_string(None)
-    return f'psql "{urls.show(url.set(database="postgres"))}" -c \'{statement}\''
+    return f"psql \"{urls.show(url.set(database='postgres'))}\" -c '{statement}'"

@@ -71,9 +71,13 @@ def create(connection: Connection, name: str, mark: Mark, template: str = "templ
     set_mark(connection, name, mark)
 
 
+# `server_version_num` of the first version in which CREATE DATABASE knows STRATEGY.
+_FIRST_WITH_STRATEGIES = 150000
+
+
 def _strategy(connection: Connection) -> sql.Composable:
     """Without fsync copying files is the faster way, with it writing WAL is; before version 15 there is no choice."""
-    if connection.info.server_version < 150000:
+    if connection.info.server_version < _FIRST_WITH_STRATEGIES:
         return sql.SQL("")
     fsync = connection.execute("SHOW fsync").fetchone() == ("on",)
     return sql.SQL(" STRATEGY WAL_LOG" if fsync else " STRATEGY FILE_COPY")
@@ -82,7 +86,8 @@ def _strategy(connection: Connection) -> sql.Composable:
 def locale(connection: Connection, name: str | None) -> tuple[str, ...] | None:
     """Encoding, collation and character type of a database; None when there is none of that name."""
     row = connection.execute(
-        "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = %s", [name]
+        "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = %s",
+        [name],
     ).fetchone()
     return None if row is None else tuple(map(str, row))
 

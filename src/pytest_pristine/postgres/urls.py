@@ -59,13 +59,14 @@ def conninfo(url: URL) -> dict[str, str | int]:
     arguments: dict[str, str | int] = {
         key: value if isinstance(value, str) else ",".join(value) for key, value in url.query.items()
     }
-    for key, value in (
-        ("host", url.host), ("port", url.port), ("user", url.username),
-        ("password", url.password), ("dbname", url.database),
-    ):  # fmt: skip
-        if value is not None:
-            arguments[key] = value
-    return arguments
+    named = {
+        "host": url.host,
+        "port": url.port,
+        "user": url.username,
+        "password": url.password,
+        "dbname": url.database,
+    }
+    return arguments | {key: value for key, value in named.items() if value is not None}
 
 
 def redact(text: str, url: URL) -> str:

@@ -75,7 +75,9 @@ def _reason_not_executable(directory: Path, account: Account | None) -> str | No
     """Why the account cannot run the programs there; None when it can."""
     try:
         done = operating_system.run_as(
-            account, [str(operating_system.program(directory, "postgres")), "--version"], cwd=Path(directory.anchor)
+            account,
+            [str(operating_system.program(directory, "postgres")), "--version"],
+            cwd=Path(directory.anchor),
         )
     except OSError as error:
         return str(error.strerror)

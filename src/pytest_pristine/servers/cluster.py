@@ -1,12 +1,12 @@
 """A Postgres server of our own: its directory, its life, its address.
 
-    <directory>/            ours
-        data/               the data directory; only the account that runs the server can enter it
-        socket/             the same, for the Unix socket
-        server.json         address and password; only we can read it
-        server.log          what the server says
-        lock                held while the server is made, started or stopped
-        leases/             see `leases`
+<directory>/            ours
+    data/               the data directory; only the account that runs the server can enter it
+    socket/             the same, for the Unix socket
+    server.json         address and password; only we can read it
+    server.log          what the server says
+    lock                held while the server is made, started or stopped
+    leases/             see `leases`
 """
 
 from __future__ import annotations
@@ -183,9 +183,7 @@ class Cluster:
     def _did_not_start(self, found: str) -> StartError:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
         quoted = "\n".join(lines[-_LOG_LINES:])
-        return StartError(
-            f"a Postgres server in {self.directory}", f"{found}\n{quoted}".strip(), [f"read {self.log}"]
-        )
+        return StartError(f"a Postgres server in {self.directory}", f"{found}\n{quoted}".strip(), [f"read {self.log}"])
 
     def remember(self, url: URL) -> None:
         """Write down where the server is."""

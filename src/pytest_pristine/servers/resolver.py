@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import NoServerError, NotOursError, PrivilegeError
+from pytest_pristine.errors import NoServerError, NotOursError, PrivilegeError, VersionError
 from pytest_pristine.postgres import capabilities, connections, contents, databases, marks, urls
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.postgres.connections import Connection
@@ -20,6 +20,8 @@ from pytest_pristine.servers.url import Url
 from pytest_pristine.settings import Settings
 
 AUTO = "auto"
+# The oldest major version with all that we use: hashes of records, bit_xor over them.
+OLDEST_MAJOR = 14
 SOURCES: tuple[Source, ...] = (Url(), Up(), Embedded())
 
 
@@ -86,6 +88,7 @@ def _inspect(source: str, offer: Offer, settings: Settings, passed_over: tuple[R
     try:
         with connections.connect(offer.url, "inspect") as connection:
             can = capabilities.inspect(connection)
+            _check_version(can, offer)
             _check_privileges(can, offer)
             # Databases that every cluster has are never ours: the run makes databases of its own beside them.
             target = None if offer.target in connections.MAINTENANCE_DATABASES else offer.target
@@ -107,6 +110,15 @@ def _maintenance(url: URL) -> URL:
         f"the role {url.username!r} can connect to neither",
         [f"GRANT CONNECT ON DATABASE postgres TO {_identifier(str(url.username))}"],
     )
+
+
+def _check_version(can: Capabilities, offer: Offer) -> None:
+    if can.major < OLDEST_MAJOR:
+        raise VersionError(
+            f"PostgreSQL {OLDEST_MAJOR} or newer at {urls.show(offer.url)} ({offer.how})",
+            f"PostgreSQL {can.version_text}",
+            ["name a newer server, or none: one is then found or started"],
+        )
 
 
 def _check_privileges(can: Capabilities, offer: Offer) -> None:

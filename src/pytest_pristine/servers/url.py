@@ -32,5 +32,7 @@ class Url:
         except UnreachableError as error:
             if settings.url.explicit or settings.server.value == self.name:
                 raise
-            return Rejection(self.name, f"nothing answers at {urls.show(url)} ({origin})", error.remedy[0], configured=True)
+            return Rejection(
+                self.name, f"nothing answers at {urls.show(url)} ({origin})", error.remedy[0], configured=True
+            )
         return Offer(url, origin, target=url.database)

@@ -32,7 +32,14 @@ class Workspace:
 
 @contextmanager
 def lease(
-    url: URL, target: str | None, migrator: Migrator, *, project: str, session: str, worker: str, rebuild: bool = False
+    url: URL,
+    target: str | None,
+    migrator: Migrator,
+    *,
+    project: str,
+    session: str,
+    worker: str,
+    rebuild: bool = False,
 ) -> Iterator[Workspace]:
     """A migrated database for one worker, given up at the end of the context.
 
