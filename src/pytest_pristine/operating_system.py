@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,12 +113,11 @@ def write_private(path: Path, text: str, account: Account | None = None) -> None
     Path(name).replace(path)
 
 
-def run_as(
-    account: Account | None, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run a command as an account, without input, and return its output whatever its exit status.
+def run_as(account: Account | None, command: Sequence[str], *, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program of Postgres as an account, without input, and return its output whatever its exit status.
 
     The output goes through a file: a server that the command leaves behind may keep its end of a pipe open for ever.
+    The locale is C: on macOS a server whose locale is not set does not start.
 
     Raises:
         OSError: The command cannot be executed.
@@ -130,7 +129,7 @@ def run_as(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=cwd,
-            env=None if environ is None else dict(environ),
+            env={**os.environ, "LC_ALL": "C"},
             check=False,
             user=None if account is None else account.uid,
             group=None if account is None else account.gid,

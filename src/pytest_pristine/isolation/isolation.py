@@ -95,10 +95,13 @@ def _prepare(connection: Connection, *, replica: bool, timeout: float) -> None:
         "statement_timeout": "0",
         "idle_session_timeout": "0",
         "idle_in_transaction_session_timeout": "0",
-        "search_path": "pg_catalog",
         "default_transaction_isolation": "read committed",
         "default_transaction_read_only": "off",
         "row_security": "off",
+        # Rows are kept as text, which must say all there is to say about a value.
+        "extra_float_digits": "3",
+        "datestyle": "ISO",
+        "intervalstyle": "postgres",
         # A probe names hundreds of relations and takes less time than compiling it would.
         "jit": "off",
         "plan_cache_mode": "force_generic_plan",

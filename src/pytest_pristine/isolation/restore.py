@@ -29,7 +29,7 @@ class Restored:
     """What a restore put back.
 
     Attributes:
-        rows: Each table with the number of its rows that were removed or written anew.
+        rows: Each table with the number of rows that were removed, or written anew where the baseline has rows.
         others: Names of materialized views and sequences.
     """
 
@@ -54,16 +54,18 @@ def restore(connection: Connection, baseline: Baseline, changes: Changes) -> Res
     """
     with connection.transaction():
         deleted = _delete(connection, changes.tables)
-        for table in changes.tables:
-            if table.oid in baseline.rows:
-                copy_in(connection, table, baseline.rows[table.oid])
+        written = {
+            table.oid: copy_in(connection, table, baseline.rows[table.oid])
+            for table in changes.tables
+            if table.oid in baseline.rows
+        }
         refresh(connection, baseline, changes)
         set_sequences(connection, baseline, changes)
     for table, count in zip(changes.tables, deleted, strict=True):
         if count > _VACUUM_ROWS:
             connection.execute(sql.SQL("VACUUM (TRUNCATE) {}").format(table.identifier))
     return Restored(
-        tuple((str(table), count) for table, count in zip(changes.tables, deleted, strict=True)),
+        tuple((str(table), written.get(table.oid, n)) for table, n in zip(changes.tables, deleted, strict=True)),
         tuple(describe_others(changes)),
     )
 
@@ -75,13 +77,14 @@ def _delete(connection: Connection, tables: tuple[Relation, ...]) -> list[int]:
     return [cursor.rowcount for cursor in cursors]
 
 
-def copy_in(connection: Connection, table: Relation, rows: IO[bytes]) -> None:
-    """Write the baseline's rows into an empty table. Rules do not see a COPY."""
+def copy_in(connection: Connection, table: Relation, rows: IO[bytes]) -> int:
+    """Write the baseline's rows into an empty table, and count them. Rules do not see a COPY."""
     rows.seek(0)
     statement = sql.SQL("COPY {} {} FROM STDIN").format(table.identifier, copy_columns(table))
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         while chunk := rows.read(_CHUNK):
             copy.write(chunk)
+    return cursor.rowcount
 
 
 def refresh(connection: Connection, baseline: Baseline, changes: Changes) -> None:

@@ -61,12 +61,11 @@ def restore(connection: Connection, baseline: Baseline, changes: Changes) -> Res
     """
     with connection.transaction():
         counts = _count(connection, changes.tables)
-        if changes.tables:
-            _rewrite(connection, baseline, changes.tables)
+        written = _rewrite(connection, baseline, changes.tables) if changes.tables else {}
         refresh(connection, baseline, changes)
         set_sequences(connection, baseline, changes)
     return Restored(
-        tuple((str(table), count) for table, count in zip(changes.tables, counts, strict=True)),
+        tuple((str(table), written.get(table.oid, n)) for table, n in zip(changes.tables, counts, strict=True)),
         tuple(describe_others(changes)),
     )
 
@@ -79,7 +78,8 @@ def _count(connection: Connection, tables: Sequence[Relation]) -> list[int]:
     return counts
 
 
-def _rewrite(connection: Connection, baseline: Baseline, tables: Sequence[Relation]) -> None:
+def _rewrite(connection: Connection, baseline: Baseline, tables: Sequence[Relation]) -> dict[int, int]:
+    """Empty the tables and all that refer to them, and fill those that had rows; gives how many, by oid."""
     closure = _closure(connection, tables)
     triggers = _triggers(connection, closure)
     for table, name, _ in triggers:
@@ -91,13 +91,16 @@ def _rewrite(connection: Connection, baseline: Baseline, tables: Sequence[Relati
     connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(targets)))
     reached = {relation.oid for relation in closure}
     rewritten = [r for r in baseline.of_kind(TABLE) if r.oid in reached and r.oid in baseline.rows]
-    for table_ in _referred_first(connection, rewritten):
-        copy_in(connection, table_, baseline.rows[table_.oid])
+    written = {
+        relation.oid: copy_in(connection, relation, baseline.rows[relation.oid])
+        for relation in _referred_first(connection, rewritten)
+    }
     if triggers:
         # A table with foreign key checks outstanding cannot be altered.
         connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     for table, name, enable in triggers:
         connection.execute(sql.SQL("ALTER TABLE {} {} {}").format(table, enable, name))
+    return written
 
 
 def _closure(connection: Connection, tables: Sequence[Relation]) -> list[Relation]:

@@ -33,8 +33,9 @@ def connect(url: URL, purpose: str) -> Connection:
     Raises:
         psycopg.OperationalError: There is no connection to be had.
     """
-    arguments = {"connect_timeout": CONNECT_TIMEOUT, **urls.conninfo(url)}
-    return psycopg.connect(**arguments, autocommit=True, application_name=f"pristine: {purpose}")  # type: ignore[arg-type]
+    named = {"application_name": f"pristine: {purpose}"}
+    arguments = {"connect_timeout": CONNECT_TIMEOUT} | urls.conninfo(url) | named
+    return psycopg.connect(**arguments, autocommit=True)  # type: ignore[arg-type]
 
 
 def answers(url: URL) -> bool:

@@ -73,7 +73,7 @@ def servers(directory: Path) -> list[Shared]:
     """All shared servers there are in the home directory."""
     account = operating_system.server_account()
     return [
-        Shared(path, Cluster(path, account).running(), len(leases.held(path)))
+        Shared(path, Cluster(path, account).running(), leases.held(path))
         for path in home.servers(directory, f"{_PREFIX}*")
     ]
 

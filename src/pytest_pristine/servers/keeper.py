@@ -1,8 +1,8 @@
 """The keeper: a small process beside a server of ours that stops it when nobody has needed it for a while.
 
-It outlives the runs and looks at their leases twice a second. When none has been held for the linger time of the last
-that was, it stops the server and ends. A keeper that was killed is replaced by the next run: there is one as
-long as its lock is held.
+It outlives the runs and looks at their leases twice a second. When none has been held for the linger time of the last,
+it stops the server and ends. A keeper that was killed is replaced by the next run: there is one as long as its lock is
+held.
 """
 
 from __future__ import annotations
@@ -44,12 +44,11 @@ def ensure(cluster: Cluster, binaries: Binaries) -> None:
 
 def keep(cluster: Cluster, binaries: Binaries) -> None:
     """Stop the server when its time has come; return when there is none left to stop."""
-    linger, needed = 0.0, time.monotonic()
+    needed = time.monotonic()
     while True:
-        held = leases.held(cluster.directory)
-        if held:
-            linger, needed = max(held), time.monotonic()
-        elif time.monotonic() - needed >= linger and _stop_if_free(cluster, binaries):
+        if leases.held(cluster.directory):
+            needed = time.monotonic()
+        elif time.monotonic() - needed >= leases.linger(cluster.directory) and _stop_if_free(cluster, binaries):
             return
         time.sleep(_INTERVAL)
 

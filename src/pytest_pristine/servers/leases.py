@@ -27,7 +27,9 @@ class Lease:
 
 
 def take(server: Path, linger: float) -> Lease:
-    """Take a lease. The caller holds the server's lock: `sweep` must not meet a file that is not locked yet.
+    """Take a lease, and remove the files of those that are over.
+
+    The caller holds the server's lock: nobody may meet a file that is not locked yet.
 
     Args:
         server: The server's directory.
@@ -35,15 +37,23 @@ def take(server: Path, linger: float) -> Lease:
     """
     folder = server / _FOLDER
     folder.mkdir(exist_ok=True)
+    sweep(server)
     # A run may end in another thread than it began in.
     lock = FileLock(folder / f"{secrets.token_hex(8)}{_SEPARATOR}{linger:g}", thread_local=False)
     lock.acquire(timeout=0)
     return Lease(lock)
 
 
-def held(server: Path) -> list[float]:
-    """The linger times of the leases that are held, in seconds."""
-    return [_linger(path) for path in _files(server) if _is_locked(path)]
+def held(server: Path) -> int:
+    """How many leases are held."""
+    return sum(_is_locked(path) for path in _files(server))
+
+
+def linger(server: Path) -> float:
+    """For how many seconds the last run to take a lease wants the server to stay; its file outlives it."""
+    files = _files(server)
+    newest = max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return 0.0 if newest is None else float(newest.name.partition(_SEPARATOR)[2])
 
 
 def sweep(server: Path) -> None:
@@ -55,10 +65,6 @@ def sweep(server: Path) -> None:
 
 def _files(server: Path) -> list[Path]:
     return sorted((server / _FOLDER).glob(f"*{_SEPARATOR}*"))
-
-
-def _linger(path: Path) -> float:
-    return float(path.name.partition(_SEPARATOR)[2])
 
 
 def _is_locked(path: Path) -> bool:

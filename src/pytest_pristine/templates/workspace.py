@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.templates.template import Builder, retire
+
+_log = logging.getLogger("pytest_pristine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,15 @@ def _take_target(connection: Connection, target: str, clone: str, run: str, proj
         The name under which the clone is found.
     """
     if not locks.try_take(connection, locks.target(target)):
+        _log.info("another run works in %s: working in %s", target, clone)
         return clone
     aside = names.scratch()
     mark = Mark(marks.TARGET, run, project)
     # What it was goes the way of everything whose run is over, also when this run dies on the next line.
     aside_mark = Mark(marks.SCRATCH, run, project)
     if not databases.exchange(connection, target, mark, clone, aside, aside_mark):
+        locks.release(connection, locks.target(target))
+        _log.warning("somebody is connected to %s: working in %s instead", target, clone)
         return clone
     databases.drop(connection, aside)
     return target
