@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import pytest
 
@@ -27,7 +28,8 @@ def register(parser: pytest.Parser) -> None:
         else:
             group.addoption(setting.option, dest=_destination(setting), metavar="VALUE", help=setting.help)
         # A default of None, and no text of its own, tells a key that was not given from one that is empty.
-        parser.addini(setting.ini, setting.help, type="string", default=None)
+        kind: Literal["linelist", "string"] = "linelist" if setting.lines else "string"
+        parser.addini(setting.ini, setting.help, type=kind, default=None)
 
 
 def read(config: pytest.Config) -> Settings:
@@ -43,7 +45,7 @@ def read(config: pytest.Config) -> Settings:
 
     def ini(key: str) -> str | None:
         value = config.getini(key)
-        return None if value is None else str(value)
+        return "\n".join(value) if isinstance(value, list) else value
 
     return settings.resolve(os.environ, option, ini)
 

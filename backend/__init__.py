@@ -1,0 +1,1 @@
+"""The workflow application: runs of steps, executed by any number of workers."""

@@ -1,0 +1,1 @@
+"""The application's services; each is usable without HTTP."""
