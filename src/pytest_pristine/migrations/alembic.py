@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
 import os
 import subprocess
@@ -42,6 +43,7 @@ class Alembic:
             when it is not given.
         target: The revision to migrate to.
         inline: Run in this process instead of a child.
+        driver: The driver in the URL that the migrations get, such as `psycopg2`; by default that of the tests.
         environment: Variables that the migration process gets besides our own; `{url}` in a value stands for the URL.
             For an env.py that takes its URL from the application's settings.
     """
@@ -50,6 +52,7 @@ class Alembic:
     root: Path | None = None
     target: str = "head"
     inline: bool = False
+    driver: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
@@ -58,6 +61,7 @@ class Alembic:
             fingerprint.file_digest(self.config),
             fingerprint.tree_digest(self._scripts()),
             self.target,
+            self.driver or "",
             json.dumps(dict(self.environment), sort_keys=True),
         )
 
@@ -71,6 +75,8 @@ class Alembic:
         Raises:
             MigrationError: It failed; the revision, its file and the server's error are named.
         """
+        if self.driver is not None:
+            url = url.set(drivername=f"postgresql+{self.driver}")
         request = Request(
             config=str(self.config.resolve()),
             directory=str(self._directory()),
@@ -140,7 +146,10 @@ class Alembic:
         return RevisionFailedError(
             f"to migrate an empty database to {self.target} with {self.config}",
             f"{where} failed: {said}" + (f"\noutput of the migration:\n{output}" if output else ""),
-            ["mend the revision, or show the whole traceback with: pytest --pristine-migrations-process=inline"],
+            [
+                "mend the migration",
+                "for the whole traceback: pristine_migrations_process = inline, or Alembic(inline=True)",
+            ],
         )
 
 
@@ -161,7 +170,8 @@ def _run_inline(request: Request, variables: Mapping[str, str]) -> Answer:
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
-        return upgrade.run(request, raise_errors=True)
+        with contextlib.chdir(request.directory):
+            return upgrade.run(request, raise_errors=True)
     finally:
         for name, value in before.items():
             if value is None:
@@ -179,12 +189,17 @@ def _run_in_child(request: Request, variables: Mapping[str, str]) -> Answer:
     with tempfile.TemporaryDirectory(prefix="pristine-") as scratch, tempfile.TemporaryFile("w+b") as output:
         answer = Path(scratch) / "answer.json"
         done = subprocess.run(  # noqa: S603 - the command is ours
-            [sys.executable, "-m", messages.PROCESS, str(answer)],
+            # Without -P modules beside alembic.ini would shadow the standard library's.
+            [sys.executable, "-P", "-m", messages.PROCESS, str(answer)],
             input=json.dumps(asdict(request)).encode(),
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=request.directory,
-            env={**os.environ, **variables, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **os.environ,
+                **variables,
+                "PYTHONPATH": os.pathsep.join([*filter(None, sys.path), request.directory]),
+            },
             check=False,
         )
         output.seek(0)

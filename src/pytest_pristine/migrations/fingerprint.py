@@ -8,8 +8,10 @@ compared before it is used again: the scheme of a compiler cache.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
+import re
 import site
 import sys
 import sysconfig
@@ -70,7 +72,7 @@ def record(root: Path, modules: Iterable[Path], opened: Iterable[Path]) -> dict[
         if _below(path, [root]) and not _below(path, installed) and path.suffix not in (".pyc", ".pyo")
     }
     inputs = {_FILE + _relative(path, root): file_digest(path) for path in first_party if path.is_file()}
-    return inputs | {_PACKAGE + name: version for name, version in _versions(packages)}
+    return inputs | {_PACKAGE + name: version for name, version in _packages(packages).items()}
 
 
 def unchanged(inputs: Inputs, root: Path) -> bool:
@@ -81,16 +83,30 @@ def unchanged(inputs: Inputs, root: Path) -> bool:
 def _now(key: str, root: Path) -> str:
     if key.startswith(_FILE):
         return file_digest(root / key.removeprefix(_FILE))
-    try:
-        return importlib.metadata.version(key.removeprefix(_PACKAGE))
-    except importlib.metadata.PackageNotFoundError:
-        return _MISSING
+    return _versions().get(key.removeprefix(_PACKAGE), _MISSING)
 
 
-def _versions(top_levels: Iterable[str]) -> list[tuple[str, str]]:
+def _packages(top_levels: Iterable[str]) -> dict[str, str]:
+    """The versions of the packages that top-level modules belong to."""
     distributions = importlib.metadata.packages_distributions()
-    names = {name for top in top_levels for name in distributions.get(top, ())}
-    return sorted((name, importlib.metadata.version(name)) for name in names)
+    names = {_normalise(name) for top in top_levels for name in distributions.get(top, ())}
+    return {name: version for name, version in _versions().items() if name in names}
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    """The version of every package there is, told by the names of directories: nothing need be opened."""
+    found: dict[str, str] = {}
+    # The first on the path is the one that is imported.
+    for directory in map(Path, reversed(sys.path)):
+        for path in directory.glob("*.dist-info"):
+            name, _, version = path.stem.partition("-")
+            found[_normalise(name)] = version
+    return found
+
+
+def _normalise(name: str) -> str:
+    return re.sub(r"[-_.]+", "_", name).lower()
 
 
 def _installed_directories() -> list[Path]:
