@@ -7,6 +7,7 @@
     │   ├── UnreachableError        nothing answers at the address
     │   ├── AuthenticationError     it answers, and rejects the user or the password
     │   ├── UnknownDatabaseError    it answers, and has no database of that name
+    │   ├── RefusedError            it answers, and refuses the connection for another reason
     │   ├── VersionError            the server is older than we support
     │   ├── PrivilegeError          the role may not do what the run needs
     │   ├── BinariesError           Postgres binaries that are missing or cannot be executed
@@ -77,6 +78,10 @@ class AuthenticationError(ServerError):
 
 class UnknownDatabaseError(ServerError):
     """The server has no database of that name."""
+
+
+class RefusedError(ServerError):
+    """The server answers, and refuses the connection for another reason than the user, the password or the name."""
 
 
 class VersionError(ServerError):

@@ -183,11 +183,20 @@ def program(directory: Path, name: str) -> Path:
     return directory / (f"{name}.exe" if sys.platform == "win32" else name)
 
 
-def unreachable_parent(path: Path) -> Path | None:
-    """The outermost directory above a path that accounts other than its owner cannot enter, if there is one."""
-    if sys.platform == "win32":
+def closed_parent(path: Path, account: Account | None) -> Path | None:
+    """The outermost directory above a path that the account cannot enter; None when it can enter all there are."""
+    if sys.platform == "win32" or account is None:
         return None
     for parent in reversed(path.parents):
-        if parent.is_dir() and not parent.stat().st_mode & 0o001:
+        if parent.is_dir() and not _can_enter(parent.stat(), account):
             return parent
     return None
+
+
+def _can_enter(directory: os.stat_result, account: Account) -> bool:
+    """Whether the permissions let the account pass: as the owner, as the group, or as anybody."""
+    if directory.st_uid == account.uid:
+        return bool(directory.st_mode & 0o100)
+    if directory.st_gid == account.gid:
+        return bool(directory.st_mode & 0o010)
+    return bool(directory.st_mode & 0o001)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 from collections.abc import Iterator
 
 from sqlalchemy.engine import URL
@@ -12,7 +11,6 @@ from sqlalchemy.engine import URL
 from pytest_pristine import settings
 from pytest_pristine.postgres import connections, databases, urls
 from pytest_pristine.servers import embedded, home, up
-from pytest_pristine.servers.cluster import Login
 from pytest_pristine.settings import Settings
 
 
@@ -25,11 +23,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _up(arguments: argparse.Namespace, chosen: Settings) -> Iterator[str]:
-    password = arguments.password or secrets.token_urlsafe(24)
-    login = Login(arguments.user, password, arguments.db or arguments.user)
-    server, started = up.start(chosen, arguments.port, login)
+    database = arguments.db or arguments.user
+    server, started = up.start(chosen, arguments.port, arguments.user, arguments.password, database)
     yield f"{'started' if started else 'running already'}: {urls.show(server.url)} (pid {server.pid})"
-    if arguments.password is None:
+    if arguments.password is None and started:
         yield "the password is random; pytest finds this server by itself. Choose one with --password"
 
 
@@ -63,6 +60,6 @@ def _databases(url: URL | None) -> Iterator[str]:
     """Our databases on a server, a line each."""
     if url is None:
         return
-    with connections.connect(url, "status") as connection:
+    with connections.connect(url.set(database="postgres"), "status") as connection:
         for database in databases.ours(connection):
             yield f"  {database.name}: {database.mark.kind} of {database.mark.project}, {database.sessions} sessions"

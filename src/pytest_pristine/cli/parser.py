@@ -15,12 +15,20 @@ def build() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="start a server that stays until `pristine down`")
     up.add_argument("--port", type=_port, default=DEFAULT_PORT, help="TCP port on 127.0.0.1 (default: %(default)s)")
     up.add_argument("--user", default="postgres", help="superuser (default: %(default)s)")
-    up.add_argument("--password", help="its password (default: a random one, which pytest finds by itself)")
+    up.add_argument(
+        "--password", type=_not_empty, help="its password (default: a random one, which pytest finds by itself)"
+    )
     up.add_argument("--db", help="database (default: the user's name)")
     down = commands.add_parser("down", help="stop servers that `pristine up` started, and remove their data")
     down.add_argument("--port", type=_port, help="only the one on this port")
     commands.add_parser("status", help="list our servers, and our databases on them")
     return parser
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it cannot be empty")
+    return text
 
 
 def _port(text: str) -> int:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import Ping
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import AuthenticationError, UnknownDatabaseError, UnreachableError
+from pytest_pristine.errors import (
+    AuthenticationError,
+    NotAPostgresUrlError,
+    RefusedError,
+    ServerError,
+    UnknownDatabaseError,
+    UnreachableError,
+)
 from pytest_pristine.postgres import urls
 
 Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
@@ -56,35 +65,40 @@ def connect_or_explain(url: URL, purpose: str, origin: str) -> Connection:
         origin: Which setting named it, for the message.
 
     Raises:
+        NotAPostgresUrlError: The URL has a parameter that libpq does not take.
+        UnreachableError: Nothing answers.
         UnknownDatabaseError: The server has no such database.
         AuthenticationError: It rejects the user or the password.
-        UnreachableError: It does not answer, or refuses for another reason, which the message quotes.
+        RefusedError: It refuses for another reason, which the message quotes.
     """
+    sought = f"the Postgres at {urls.show(url)} (from {origin})"
     try:
         return connect(url, purpose)
+    except psycopg.ProgrammingError as error:
+        said = urls.redact(str(error).strip(), url)
+        raise NotAPostgresUrlError(sought, said, [f"correct the parameters of the URL in {origin}"]) from None
     except psycopg.OperationalError as error:
-        raise _explain(url, origin, error) from None
+        raise _explain(url, sought, origin, error) from None
 
 
-def _explain(
-    url: URL, origin: str, error: psycopg.OperationalError
-) -> UnknownDatabaseError | AuthenticationError | UnreachableError:
+def _explain(url: URL, sought: str, origin: str, error: psycopg.OperationalError) -> ServerError:
     """Tell the cause by what works, never by the words of the message: they are in the server's language."""
-    sought = f"the Postgres at {urls.show(url)} (from {origin})"
-    names = _databases(url)
-    if names is not None and url.database not in names:
-        known = ", ".join(names) or "none"
-        return UnknownDatabaseError(
-            sought, f"the server, but no database {url.database!r} on it (it has: {known})", [_createdb(url)]
-        )
     said = urls.redact(str(error).strip(), url)
-    if error.pgconn is not None and (error.pgconn.used_password or error.pgconn.needs_password):
-        return AuthenticationError(
-            sought,
-            f"a server that rejects the user {url.username!r} or the password: {said}",
-            [f"correct the user and the password in {origin}"],
-        )
-    return UnreachableError(sought, said, [_start(url), f"or remove {origin}: a server is then found or started"])
+    if _ping(url) not in (Ping.OK, Ping.REJECT):
+        return UnreachableError(sought, said, [_start(url), f"or remove {origin}: a server is then found or started"])
+    names = _databases(url)
+    if names is None and error.pgconn is not None and (error.pgconn.used_password or error.pgconn.needs_password):
+        found = f"a server that rejects the user {url.username!r} or the password: {said}"
+        return AuthenticationError(sought, found, [f"correct the user and the password in {origin}"])
+    if names is not None and url.database not in names:
+        found = f"the server, but no database {url.database!r} on it (it has: {', '.join(names) or 'none'})"
+        return UnknownDatabaseError(sought, found, [_createdb(url)])
+    return RefusedError(sought, f"a server that refuses the connection: {said}", ["mend what it says"])
+
+
+def _ping(url: URL) -> int:
+    arguments = {"connect_timeout": CONNECT_TIMEOUT} | urls.conninfo(url)
+    return pq.PGconn.ping(make_conninfo(**arguments).encode())
 
 
 def _start(url: URL) -> str:
@@ -102,7 +116,7 @@ def _databases(url: URL) -> list[str] | None:
             continue
         try:
             with connect(url.set(database=name), "explain") as connection:
-                rows = connection.execute("SELECT datname FROM pg_database WHERE datallowconn ORDER BY datname")
+                rows = connection.execute("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname")
                 return [str(row[0]) for row in rows]
         except psycopg.OperationalError:
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_pristine.postgres.connections import Connection
 
+# Objects from oid 16384 (FirstNormalObjectId) on were made after initdb, which imports collations of its own below it.
 # Whatever a person could have made, extensions and what belongs to them left out: a database in which somebody with
 # the right to do so installed an extension for us is empty still.
 _QUERY = """
@@ -28,6 +29,22 @@ _QUERY = """
         FROM mine WHERE mine.nspname <> 'public'
         UNION ALL
         SELECT 'large object', oid::text, 'pg_largeobject'::regclass, oid FROM pg_largeobject_metadata
+        UNION ALL
+        SELECT 'operator', oprname::text, 'pg_operator'::regclass, oid FROM pg_operator WHERE oid >= 16384
+        UNION ALL
+        SELECT 'collation', collname::text, 'pg_collation'::regclass, oid FROM pg_collation WHERE oid >= 16384
+        UNION ALL
+        SELECT 'text search configuration', cfgname::text, 'pg_ts_config'::regclass, oid
+        FROM pg_ts_config WHERE oid >= 16384
+        UNION ALL
+        SELECT 'cast', oid::text, 'pg_cast'::regclass, oid FROM pg_cast WHERE oid >= 16384
+        UNION ALL
+        SELECT 'publication', pubname::text, 'pg_publication'::regclass, oid FROM pg_publication
+        UNION ALL
+        SELECT 'foreign data wrapper', fdwname::text, 'pg_foreign_data_wrapper'::regclass, oid
+        FROM pg_foreign_data_wrapper
+        UNION ALL
+        SELECT 'server', srvname::text, 'pg_foreign_server'::regclass, oid FROM pg_foreign_server
     )
     SELECT what, name, count(*) OVER () FROM things
     WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = things.class AND d.objid = things.object

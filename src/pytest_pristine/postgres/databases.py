@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -83,20 +84,42 @@ def _strategy(connection: Connection) -> sql.Composable:
     return sql.SQL(" STRATEGY WAL_LOG" if fsync else " STRATEGY FILE_COPY")
 
 
-def locale(connection: Connection, name: str | None) -> tuple[str, ...] | None:
-    """Encoding, collation and character type of a database; None when there is none of that name."""
+# How the columns of pg_database are called in CREATE DATABASE, in the versions that have them. They are read through
+# JSON because the set differs by version.
+_LOCALE_OPTIONS = {
+    "datcollate": "LC_COLLATE",
+    "datctype": "LC_CTYPE",
+    "daticulocale": "ICU_LOCALE",
+    "daticurules": "ICU_RULES",
+}
+_PROVIDERS = {"b": "builtin", "c": "libc", "i": "icu"}
+_PROVIDER_LOCALES = {"b": "BUILTIN_LOCALE", "i": "ICU_LOCALE"}
+
+
+def locale(connection: Connection, name: str | None) -> dict[str, str]:
+    """Encoding and locale of a database as options of CREATE DATABASE; nothing when there is none of that name."""
     row = connection.execute(
-        "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = %s",
-        [name],
+        "SELECT to_jsonb(d), pg_encoding_to_char(d.encoding) FROM pg_database d WHERE d.datname = %s", [name]
     ).fetchone()
-    return None if row is None else tuple(map(str, row))
+    if row is None:
+        return {}
+    columns: dict[str, str | None] = row[0]  # type: ignore[assignment] # a JSON object
+    options = {"ENCODING": str(row[1])}
+    options |= {option: value for column, option in _LOCALE_OPTIONS.items() if (value := columns.get(column))}
+    provider = columns.get("datlocprovider")
+    if provider is not None:
+        options["LOCALE_PROVIDER"] = _PROVIDERS[provider]
+        # One column holds the name for every provider since version 17.
+        if (value := columns.get("datlocale")) and provider in _PROVIDER_LOCALES:
+            options[_PROVIDER_LOCALES[provider]] = value
+    return options
 
 
 def _locale(connection: Connection, like: str | None) -> sql.Composable:
-    found = locale(connection, like)
-    if found is None:
-        return sql.SQL("")
-    return sql.SQL(" ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(*map(sql.Literal, found))
+    options = (
+        sql.SQL(" {} {}").format(sql.SQL(key), sql.Literal(value)) for key, value in locale(connection, like).items()
+    )
+    return sql.SQL("").join(options)
 
 
 def set_mark(connection: Connection, name: str, mark: Mark) -> None:
@@ -165,6 +188,15 @@ _PROPERTIES = """
 # Settings whose stored value is a list, quoted as it would be typed (GUC_LIST_QUOTE in the server's source).
 _LISTS = frozenset({"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"})
 
+# A name in such a list: quoted, with quotes doubled, or bare.
+_NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,"\s]+))\s*(?:,|$)')
+
+
+def _names(value: str) -> list[str]:
+    """The names in a stored list such as `"$user", public`."""
+    return [quoted.replace('""', '"') if not bare else bare for quoted, bare in _NAME.findall(value)]
+
+
 _GRANTS = """
     SELECT CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END, a.privilege_type, a.is_grantable
     FROM pg_database d, aclexplode(d.datacl) a
@@ -187,8 +219,8 @@ def copy_properties(connection: Connection, source: str, target: str) -> None:
             if role is None
             else sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(str(role)), database)
         )
-        # A list such as search_path is stored as it would be typed, anything else as one value.
-        typed = sql.SQL(str(value)) if setting in _LISTS else sql.Literal(value)
+        names = _names(str(value)) if setting in _LISTS else [str(value)]
+        typed = sql.SQL(", ").join(map(sql.Literal, names))
         connection.execute(sql.SQL("ALTER {} SET {} TO {}").format(subject, sql.Identifier(str(setting)), typed))
     grants = connection.execute(_GRANTS, [source]).fetchall()
     if grants:

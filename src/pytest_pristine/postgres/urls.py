@@ -13,7 +13,7 @@ from pytest_pristine.errors import NotAPostgresUrlError
 EXAMPLE = "postgresql://user:password@localhost:5432/app_test"
 _HIDDEN = "***"
 # The password in a URL and in a connection string, whoever wrote it.
-_PASSWORDS = re.compile(r"(://[^:/@\s]*:)[^@\s]+(@)|(\bpassword\s*=\s*)(?:'[^']*'|[^\s&'\"]+)", re.IGNORECASE)
+_PASSWORDS = re.compile(r"(://[^:/@\s]*:)[^@\s]+(@)|(password\s*=\s*)(?:'[^']*'|[^\s&'\"]+)", re.IGNORECASE)
 
 
 def parse(text: str, origin: str) -> URL:
@@ -51,7 +51,8 @@ def _instead_of(backend: str, origin: str) -> str:
 
 def show(url: URL) -> str:
     """The URL as a person reads it: no driver, no password."""
-    return url.set(drivername="postgresql").render_as_string(hide_password=True)
+    hidden = {key: _HIDDEN for key in url.query if "password" in key.lower()}
+    return url.set(drivername="postgresql").update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def conninfo(url: URL) -> dict[str, str | int]:
@@ -76,9 +77,14 @@ def redact(text: str, url: URL) -> str:
     it would take the names with it.
     """
     text = _PASSWORDS.sub(lambda match: f"{match[1] or match[3]}{_HIDDEN}{match[2] or ''}", text)
-    password = str(url.password or "")
-    if not password or password in show(url):
-        return text
-    for spelling in {password, quote(password, safe=""), quote_plus(password)}:
-        text = text.replace(spelling, _HIDDEN)
+    for password in _passwords(url):
+        if password not in show(url):
+            for spelling in {password, quote(password, safe=""), quote_plus(password)}:
+                text = text.replace(spelling, _HIDDEN)
     return text
+
+
+def _passwords(url: URL) -> list[str]:
+    """The URL's password and those among its parameters."""
+    named = [value for key, value in conninfo(url).items() if "password" in key.lower()]
+    return [str(password) for password in named if password]

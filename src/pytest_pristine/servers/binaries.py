@@ -67,7 +67,7 @@ def provide(home: Path, account: Account | None) -> Binaries | None:
     copied = _copy(site, home) / _FOLDERS[0]
     reason = _reason_not_executable(copied, account)
     if reason is not None:
-        raise _not_executable(copied, account, reason)
+        raise _not_executable(copied, reason)
     return Binaries(copied, major)
 
 
@@ -106,14 +106,10 @@ def _copy(site: Path, home: Path) -> Path:
     return target
 
 
-def _not_executable(directory: Path, account: Account | None, reason: str) -> BinariesError:
+def _not_executable(directory: Path, reason: str) -> BinariesError:
     name = operating_system.account_name()
-    closed = operating_system.unreachable_parent(directory / "postgres")
-    found = f"{reason}, in {directory}"
-    if account is not None and closed is not None:
-        found += f"; only its owner can enter {closed} (mode {closed.stat().st_mode & 0o777:04o})"
     return BinariesError(
         f"Postgres programs that the account {name!r} can execute",
-        found,
-        ["set PRISTINE_HOME to a directory that this account can enter, on a file system mounted without noexec"],
+        f"{reason}, in {directory}",
+        ["set PRISTINE_HOME to another directory, on a file system that is not mounted with noexec"],
     )

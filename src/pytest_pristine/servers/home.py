@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pytest_pristine import operating_system
 from pytest_pristine.errors import SettingError
+from pytest_pristine.operating_system import Account
 from pytest_pristine.settings import Value
 
 
@@ -14,11 +15,15 @@ def locate(setting: Value[str | None]) -> Path:
     return Path(setting.value).expanduser().absolute() if setting.value else operating_system.cache_home()
 
 
-def provide(setting: Value[str | None]) -> Path:
+def provide(setting: Value[str | None], account: Account | None) -> Path:
     """The directory, made if it is not there.
 
+    Args:
+        setting: `pristine_home`.
+        account: The account that runs servers in it; None for our own.
+
     Raises:
-        SettingError: It cannot be made.
+        SettingError: It cannot be made, or the account cannot enter it.
     """
     path = locate(setting)
     try:
@@ -28,6 +33,13 @@ def provide(setting: Value[str | None]) -> Path:
             f"a directory for servers in {path} ({setting.origin})", f"{error.strerror}",
             ["set PRISTINE_HOME to a directory that can be written"],
         ) from None  # fmt: skip
+    closed = operating_system.closed_parent(path / "servers", account)
+    if account is not None and closed is not None:
+        raise SettingError(
+            f"a directory for servers that the account {account.name!r} can enter: {path} ({setting.origin})",
+            f"permissions {closed.stat().st_mode & 0o777:04o} of {closed}, which keep it out",
+            ["set PRISTINE_HOME to another directory"],
+        )
     return path
 
 

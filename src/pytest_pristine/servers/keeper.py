@@ -42,25 +42,22 @@ def ensure(cluster: Cluster, binaries: Binaries) -> None:
     operating_system.spawn_detached(command, cwd=cluster.directory, log=cluster.directory / "keeper.log")
 
 
-def keep(cluster: Cluster, binaries: Binaries) -> None:
-    """Stop the server when its time has come; return when there is none left to stop."""
+def keep(cluster: Cluster, binaries: Binaries, lock: FileLock) -> None:
+    """Stop the server when its time has come, and give up being its keeper.
+
+    Both happen under the server's lock: a run that comes next finds neither, and starts both.
+    """
     needed = time.monotonic()
     while True:
-        if leases.held(cluster.directory):
-            needed = time.monotonic()
-        elif time.monotonic() - needed >= leases.linger(cluster.directory) and _stop_if_free(cluster, binaries):
-            return
+        with cluster.lock():
+            if leases.held(cluster.directory):
+                needed = time.monotonic()
+            elif time.monotonic() - needed >= leases.linger(cluster.directory):
+                leases.sweep(cluster.directory)
+                cluster.stop(binaries)
+                lock.release()
+                return
         time.sleep(_INTERVAL)
-
-
-def _stop_if_free(cluster: Cluster, binaries: Binaries) -> bool:
-    """Stop the server unless a run has just taken a lease."""
-    with cluster.lock():
-        if leases.held(cluster.directory):
-            return False
-        leases.sweep(cluster.directory)
-        cluster.stop(binaries)
-        return True
 
 
 def main(arguments: list[str]) -> None:
@@ -72,7 +69,7 @@ def main(arguments: list[str]) -> None:
         lock.acquire(timeout=0)
     except Timeout:
         return
-    keep(cluster, Binaries(Path(binaries), int(major)))
+    keep(cluster, Binaries(Path(binaries), int(major)), lock)
 
 
 if __name__ == "__main__":

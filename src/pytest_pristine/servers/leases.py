@@ -1,6 +1,7 @@
 """Leases on a server of ours: files that a run keeps locked while it uses the server.
 
-The operating system releases the lock when the run ends, however it ends. A lease that nobody locks is over.
+The operating system releases the lock when the run ends, however it ends. A lease that nobody locks is over. All
+functions here are for whoever holds the server's lock: nobody may meet a file that is not locked yet, or no longer there.
 """
 
 from __future__ import annotations
@@ -29,8 +30,6 @@ class Lease:
 def take(server: Path, linger: float) -> Lease:
     """Take a lease, and remove the files of those that are over.
 
-    The caller holds the server's lock: nobody may meet a file that is not locked yet.
-
     Args:
         server: The server's directory.
         linger: Seconds that this run wants the server to stay when it is given back.
@@ -57,7 +56,7 @@ def linger(server: Path) -> float:
 
 
 def sweep(server: Path) -> None:
-    """Remove the files of leases that are over. The caller holds the server's lock."""
+    """Remove the files of leases that are over."""
     for path in _files(server):
         if not _is_locked(path):
             path.unlink(missing_ok=True)

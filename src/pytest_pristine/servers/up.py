@@ -7,8 +7,9 @@ database it was asked for, stays until `pristine down`, and leaves nothing behin
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -73,8 +74,15 @@ def servers(directory: Path) -> list[Running]:
     return found
 
 
-def start(settings: Settings, port: int, login: Login) -> tuple[Running, bool]:
+def start(settings: Settings, port: int, user: str, password: str | None, database: str) -> tuple[Running, bool]:
     """Start a server, or find the one that runs already.
+
+    Args:
+        settings: Where servers live.
+        port: TCP port on the loopback interface.
+        user: The superuser.
+        password: Its password; None for a random one, or whichever a running server has.
+        database: The database made for it.
 
     Returns:
         The server, and whether it was started now.
@@ -82,14 +90,15 @@ def start(settings: Settings, port: int, login: Login) -> tuple[Running, bool]:
     Raises:
         ServerError: The port is taken, by another program or by a server of other names; or it did not come up.
     """
-    directory = home.provide(settings.home)
     account = _account()
+    directory = home.provide(settings.home, account)
+    login = Login(user, password or secrets.token_urlsafe(24), database)
     programs = _programs(directory)
     cluster = Cluster(home.server(directory, f"{_PREFIX}{port}"), account)
     with cluster.lock():
         url = cluster.running()
         if url is not None:
-            _check_same(url, port, login)
+            _check_same(url, port, login if password else replace(login, password=str(url.password)))
             return _describe(cluster, port, url), False
         _discard(cluster)
         try:
@@ -108,7 +117,7 @@ def stop(settings: Settings, server: Running) -> None:
     """Stop a server and remove its data."""
     cluster = Cluster(server.directory, _account())
     with cluster.lock():
-        cluster.stop(_programs(home.provide(settings.home)))
+        cluster.stop(_programs(home.provide(settings.home, _account())))
         _discard(cluster)
 
 

@@ -1,0 +1,1 @@
+"""The tests of pytest-pristine. Every Postgres in them is a real one."""

@@ -1,0 +1,302 @@
+"""`pristine up`, `down` and `status`: the guide's `docker run`, without Docker."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import psutil
+import psycopg
+import pytest
+
+from pytest_pristine.cli import main
+from pytest_pristine.servers import up
+from tests.conftest import Home, Run, clean_environment, embedded_binaries, new_home, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.conftest import Project
+
+PASSWORD = "Sesam-7"  # noqa: S105 - what must not be shown
+GUIDE = ("--user", "appapp", "--password", PASSWORD, "--db", "appapp_test")
+
+
+def pristine(home: Home, *arguments: str, **environ: str) -> Run:
+    """Run a command as the installed one does: with words, in an environment, to an exit status."""
+    written = io.StringIO()
+    with (
+        mock.patch.dict(os.environ, clean_environment(PRISTINE_HOME=str(home.path), **environ), clear=True),
+        redirect_stdout(written),
+        redirect_stderr(written),
+    ):
+        try:
+            status = main(arguments)
+        except SystemExit as ended:
+            status = int(str(ended.code))
+    return Run(status, written.getvalue())
+
+
+def psql(url: str, query: str) -> str:
+    """What psql answers at a URL."""
+    done = subprocess.run(
+        [embedded_binaries().program("psql"), "-XAtq", url, "-c", query],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=clean_environment(PGPASSFILE="/nonexistent"),
+    )
+    return done.stdout.strip() or done.stderr.strip()
+
+
+def free_port() -> str:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def url(port: str, password: str = PASSWORD, host: str = "localhost") -> str:
+    """The guide's URL, on another port."""
+    return f"postgresql://appapp:{password}@{host}:{port}/appapp_test"
+
+
+@pytest.fixture(scope="module")
+def up_home() -> Iterator[Home]:
+    """A home with a server as the guide has it."""
+    with new_home() as home:
+        yield home
+
+
+@pytest.fixture(scope="module")
+def port(up_home: Home) -> str:
+    """The port of the server that is up, started as the guide starts it."""
+    chosen = free_port()
+    run = pristine(up_home, "up", "--port", chosen, *GUIDE)
+    assert run.status == 0, run.output
+    pattern = rf"started: postgresql://appapp:\*\*\*@127\.0\.0\.1:{chosen}/appapp_test \(pid \d+\)\n"
+    assert re.fullmatch(pattern, run.output)
+    # Ready when it returns: no waiting here.
+    assert psql(url(chosen), "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace") == "0"
+    return chosen
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_any_client_connects(port: str, host: str) -> None:
+    """A plain psql connects with the guide's URL, as a superuser, to the database that it names."""
+    query = "SELECT current_user, current_database(), rolsuper FROM pg_roles WHERE rolname = current_user"
+    assert psql(url(port, host=host), query) == "appapp|appapp_test|t"
+
+
+@pytest.mark.parametrize("password", ["wrong", "", PASSWORD.lower()])
+def test_another_password_is_rejected(port: str, password: str) -> None:
+    """The server asks for the password that it was given, by SCRAM, and takes no other."""
+    assert "password" in psql(url(port, password), "SELECT 'let in'")
+    assert psql(url(port), "SELECT left(rolpassword, 14) FROM pg_authid WHERE rolname = 'appapp'") == "SCRAM-SHA-256$"
+
+
+def test_it_listens_on_loopback_alone(up_home: Home, port: str) -> None:
+    """Nobody outside this machine reaches the server, and it is not root's."""
+    (postmaster,) = up_home.postmasters()
+    listening = [tuple(entry.laddr) for entry in postmaster.net_connections() if entry.status == psutil.CONN_LISTEN]
+    assert listening == [("127.0.0.1", int(port))]
+    assert 0 not in postmaster.uids()
+
+
+def test_its_files_are_private(up_home: Home, port: str) -> None:
+    """The data directory and the file with the password are for their owners alone."""
+    directory = up_home.path / f"servers/up-{port}"
+    assert stat.S_IMODE((directory / "data").stat().st_mode) == 0o700
+    assert stat.S_IMODE((directory / "server.json").stat().st_mode) == 0o600
+    assert PASSWORD not in (directory / "data/server.log").read_text()
+    for process in up_home.processes():
+        assert PASSWORD not in " ".join(process.cmdline())
+
+
+def test_up_again(up_home: Home, port: str) -> None:
+    """The same command again finds the server that runs, and starts nothing."""
+    before = up_home.postmasters()
+    run = pristine(up_home, "up", "--port", port, *GUIDE)
+    assert run.status == 0
+    assert run.output == (
+        f"running already: postgresql://appapp:***@127.0.0.1:{port}/appapp_test (pid {before[0].pid})\n"
+    )
+    assert up_home.postmasters() == before
+
+
+@pytest.mark.parametrize(
+    "change", [("--user", "other"), ("--password", "Other-7"), ("--db", "other")], ids=lambda c: c[0]
+)
+def test_up_with_other_names(up_home: Home, port: str, change: tuple[str, str]) -> None:
+    """A server that has other names is not passed off as the one that was asked for, and goes on."""
+    run = pristine(up_home, "up", "--port", port, *GUIDE, *change)
+    assert run.status == 1
+    assert f"on port {port}" in run.message()
+    assert "found: one that pristine up started with other names or another password" in run.message()
+    assert f"to do: pristine down --port {port}" in run.message()
+    assert "Other-7" not in run.output
+    assert PASSWORD not in run.output
+    assert psql(url(port), "SELECT 1") == "1"
+
+
+def test_status(up_home: Home, port: str) -> None:
+    """The status names the home and every server, with its address and state, and no password."""
+    run = pristine(up_home, "status")
+    assert run.status == 0
+    lines = run.output.splitlines()
+    assert lines[0] == f"home: {up_home.path}"
+    assert f"up-{port}: running, postgresql://appapp:***@127.0.0.1:{port}/appapp_test" in lines
+    assert PASSWORD not in run.output
+
+
+def test_pytest_finds_it(up_home: Home, port: str, project_at: Callable[[Home], Project]) -> None:
+    """A run finds the server by itself, leaves it running, and works beside the database that nobody named for it."""
+    psql(url(port), "CREATE TABLE IF NOT EXISTS notes ()")
+    run = project_at(up_home).run()
+    assert run.status == 0, run.output
+    assert f"pristine: PostgreSQL 18.6 (pristine up, port {port})" in run.output
+    assert PASSWORD not in run.output
+    assert psql(url(port), "SELECT to_regclass('notes')") == "notes"
+    assert not list((up_home.path / "servers").glob("embedded-*"))
+    listed = pristine(up_home, "status").output
+    assert re.search(r"^  pristine_\w+: template of \w+, 0 sessions$", listed, re.MULTILINE)
+    psql(url(port), "DROP TABLE notes")
+
+
+def test_pytest_takes_its_url(up_home: Home, port: str, project_at: Callable[[Home], Project]) -> None:
+    """The guide's way works: the URL of the server in TEST_DATABASE_URL; the status then shows the database as ours."""
+    run = project_at(up_home).run("--pristine-claim=appapp_test", TEST_DATABASE_URL=url(port))
+    assert run.status == 0, run.output
+    assert "(TEST_DATABASE_URL, database appapp_test)" in run.output
+    assert psql(url(port), "SELECT string_agg(name, ',') FROM users") == "root"
+    listed = pristine(up_home, "status").output
+    assert re.search(r"^  appapp_test: target of \w+, 0 sessions$", listed, re.MULTILINE), listed
+
+
+def test_a_taken_port(up_home: Home) -> None:
+    """A port that another program listens on is refused before anything is made."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = str(taken.getsockname()[1])
+        run = pristine(up_home, "up", "--port", number, *GUIDE)
+        assert run.status == 1
+        assert f"sought: to listen on 127.0.0.1:{number}" in run.message()
+        assert "found: the port cannot be had: Address already in use" in run.message()
+        assert "to do: choose another --port, or stop the program that listens there" in run.message()
+    assert f"up-{number}" not in pristine(up_home, "status").output
+    assert not (up_home.path / f"servers/up-{number}/data").exists()
+
+
+def test_a_killed_server(home: Home) -> None:
+    """A server that was killed is said to have died, and the same command starts a new one in its place."""
+    chosen = free_port()
+    assert pristine(home, "up", "--port", chosen, *GUIDE).status == 0
+    psql(url(chosen), "CREATE TABLE old ()")
+    home.postmasters()[0].kill()
+    wait_until(lambda: not home.postmasters(), "the server is gone")
+    status = pristine(home, "status")
+    assert status.status == 0, status.output
+    assert f"up-{chosen}: died, postgresql://appapp:***@127.0.0.1:{chosen}/appapp_test" in status.output
+    again = pristine(home, "up", "--port", chosen, *GUIDE)
+    assert again.status == 0, again.output
+    assert again.output.startswith("started: ")
+    assert psql(url(chosen), "SELECT to_regclass('old') IS NULL") == "t"
+
+
+def test_down(home: Home) -> None:
+    """`down` stops the servers, removes their data, and says what it did; with a port it means that one alone."""
+    first, second = free_port(), free_port()
+    for chosen in (first, second):
+        assert pristine(home, "up", "--port", chosen, *GUIDE).status == 0
+    assert pristine(home, "down", "--port", free_port()).output == "nothing to stop\n"
+    with psycopg.connect(url(first)):
+        run = pristine(home, "down", "--port", first)
+    assert (run.status, run.output) == (0, f"stopped: postgresql://appapp:***@127.0.0.1:{first}/appapp_test\n")
+    assert len(home.postmasters()) == 1
+    assert psql(url(second), "SELECT 1") == "1"
+    assert pristine(home, "down").status == 0
+    assert not home.processes()
+    assert not list((home.path / "servers").glob("*/data"))
+    assert not list((home.path / "servers").glob("*/server.json"))
+    run = pristine(home, "down")
+    assert (run.status, run.output) == (0, "nothing to stop\n")
+    assert pristine(home, "status").output.splitlines() == [f"home: {home.path}", "no servers"]
+
+
+def test_a_random_password(home: Home, project_at: Callable[[Home], Project]) -> None:
+    """Without a password the server has one that nobody was shown; pytest finds it, and `up` again finds the server."""
+    chosen = free_port()
+    run = pristine(home, "up", "--port", chosen)
+    assert run.status == 0, run.output
+    assert f"started: postgresql://postgres:***@127.0.0.1:{chosen}/postgres" in run.output
+    assert "the password is random; pytest finds this server by itself" in run.output
+    (server,) = up.servers(home.path)
+    assert len(str(server.url.password)) >= 20
+    assert str(server.url.password) not in run.output
+    tests = project_at(home).run("--pristine-server=up")
+    assert tests.status == 0, tests.output
+    assert f"(pristine up, port {chosen})" in tests.output
+    again = pristine(home, "up", "--port", chosen)
+    assert again.status == 0, again.output
+    assert "running already" in again.output
+
+
+def test_status_of_an_embedded_server(shared_home: Home, project: Project) -> None:
+    """The status shows the server that runs share, how many hold it, and the templates that it keeps."""
+    assert project.run().status == 0
+    shown = pristine(shared_home, "status").output
+    assert "embedded-18: running, 0 leases" in shown
+    assert re.search(r"^  pristine_\w+: template of \w+, 0 sessions$", shown, re.MULTILINE)
+
+
+def test_status_starts_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """To ask for the status makes no directory and starts no server."""
+    place = tmp_path_factory.mktemp("status") / "home"
+    run = pristine(Home(place), "status")
+    assert (run.status, run.output.splitlines()) == (0, [f"home: {place}", "no servers"])
+    assert not place.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "the following arguments are required: COMMAND"),
+        (("start",), "invalid choice: 'start'"),
+        (("up", "--port", "0"), "a TCP port is between 1 and 65535"),
+        (("up", "--port", "65536"), "a TCP port is between 1 and 65535"),
+        (("up", "--port", "many"), "argument --port: invalid"),
+    ],
+)
+def test_a_command_that_is_not_understood(shared_home: Home, arguments: tuple[str, ...], said: str) -> None:
+    """What is not understood is refused with exit status 2 and the reason."""
+    run = pristine(shared_home, *arguments)
+    assert run.status == 2
+    assert said in run.output
+
+
+def test_a_bad_setting(shared_home: Home) -> None:
+    """A setting in the environment that cannot be read is an error of the command too."""
+    run = pristine(shared_home, "status", PRISTINE_LINGER="soon")
+    assert run.status == 1
+    assert "sought: a number of seconds for PRISTINE_LINGER" in run.message()
+    assert "Traceback" not in run.output
+
+
+def test_the_command_is_installed(up_home: Home, port: str) -> None:
+    """The package installs the command `pristine`, which answers what its parts answer here."""
+    command = Path(sys.executable).with_name("pristine")
+    environ = clean_environment(PRISTINE_HOME=str(up_home.path))
+    done = subprocess.run([command, "status"], capture_output=True, text=True, check=False, env=environ)
+    assert done.returncode == 0, done.stderr
+    assert f"up-{port}: running" in done.stdout
+    refused = subprocess.run([command, "up", "--port", port], capture_output=True, text=True, check=False, env=environ)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("sought:  ")

@@ -1,0 +1,1 @@
+"""What the product knows of Postgres, held against real servers."""

