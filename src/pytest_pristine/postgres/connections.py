@@ -98,7 +98,7 @@ def _explain(url: URL, sought: str, origin: str, error: psycopg.OperationalError
 
 def _ping(url: URL) -> int:
     arguments = {"connect_timeout": CONNECT_TIMEOUT} | urls.conninfo(url)
-    return pq.PGconn.ping(make_conninfo(**arguments).encode())
+    return pq.PGconn.ping(make_conninfo(**arguments).encode())  # type: ignore[arg-type] # as for `connect`
 
 
 def _start(url: URL) -> str:

@@ -194,7 +194,7 @@ _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,"\s]+))\s*(?:,|$)')
 
 def _names(value: str) -> list[str]:
     """The names in a stored list such as `"$user", public`."""
-    return [quoted.replace('""', '"') if not bare else bare for quoted, bare in _NAME.findall(value)]
+    return [bare or quoted.replace('""', '"') for quoted, bare in _NAME.findall(value)]
 
 
 _GRANTS = """

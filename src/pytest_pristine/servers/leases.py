@@ -1,7 +1,8 @@
 """Leases on a server of ours: files that a run keeps locked while it uses the server.
 
-The operating system releases the lock when the run ends, however it ends. A lease that nobody locks is over. All
-functions here are for whoever holds the server's lock: nobody may meet a file that is not locked yet, or no longer there.
+The operating system releases the lock when the run ends, however it ends. A lease that nobody locks is over.
+All functions here are for whoever holds the server's lock: nobody may meet a file that is not locked yet, or that is no
+longer there.
 """
 
 from __future__ import annotations
