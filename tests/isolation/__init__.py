@@ -1,0 +1,1 @@
+"""Detecting what was written, and putting it back."""

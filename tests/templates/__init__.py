@@ -1,0 +1,1 @@
+"""Templates, clones, and databases that the user named."""
