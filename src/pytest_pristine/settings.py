@@ -7,7 +7,7 @@ that is given but empty counts as given: it hides what stands further down.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Generic, TypeVar
 
 from pytest_pristine.errors import SettingError
@@ -162,7 +162,7 @@ ALL: tuple[Setting[object], ...] = (
 class Settings:
     """All settings of a run, each with its origin."""
 
-    url: Value[str | None]
+    url: Value[str | None] = field(repr=False)  # it may hold a password
     server: Value[str]
     claim: Value[str | None]
     create_db: Value[bool]

@@ -9,6 +9,7 @@ from typing import IO
 
 from psycopg import sql
 
+from pytest_pristine.isolation import silence
 from pytest_pristine.isolation.catalogue import MATERIALIZED_VIEW, SEQUENCE, TABLE, Relation
 from pytest_pristine.postgres.connections import Connection
 
@@ -35,12 +36,14 @@ class Baseline:
         rows: The rows of each table that has any, by oid, as COPY writes them.
         positions: Where each sequence stands, by oid.
         unpopulated: Oids of materialized views that hold no data and cannot be read.
+        armed: Oids of tables with triggers or rules that fire even in replica role.
     """
 
     relations: Sequence[Relation]
     rows: dict[int, IO[bytes]] = field(default_factory=dict)
     positions: dict[int, Position] = field(default_factory=dict)
     unpopulated: frozenset[int] = frozenset()
+    armed: frozenset[int] = frozenset()
 
     def of_kind(self, kind: str) -> list[Relation]:
         """The relations of one kind."""
@@ -56,19 +59,20 @@ def record(connection: Connection, relations: Sequence[Relation]) -> Baseline:
     """Take the present state of the relations as the one to restore."""
     baseline = Baseline(
         relations,
+        armed=silence.armed(connection),
         positions=_positions(connection, [relation for relation in relations if relation.kind == SEQUENCE]),
         unpopulated=_unpopulated(
             connection, [relation for relation in relations if relation.kind == MATERIALIZED_VIEW]
         ),
     )
-    for table in _with_rows(connection, baseline.of_kind(TABLE)):
-        baseline.rows[table.oid] = _copy_out(connection, table)
+    try:
+        for table in _with_rows(connection, baseline.of_kind(TABLE)):
+            rows = baseline.rows[table.oid] = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed with the baseline
+            _copy_out(connection, table, rows)
+    except BaseException:
+        baseline.close()
+        raise
     return baseline
-
-
-def copy_columns(table: Relation) -> sql.Composable:
-    """The column list of a COPY from or to a table."""
-    return sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Identifier, table.columns)))
 
 
 def batches(relations: Sequence[Relation]) -> Iterator[Sequence[Relation]]:
@@ -92,14 +96,12 @@ def _with_rows(connection: Connection, tables: Sequence[Relation]) -> list[Relat
     return [table for table in tables if table.oid in found]
 
 
-def _copy_out(connection: Connection, table: Relation) -> IO[bytes]:
+def _copy_out(connection: Connection, table: Relation, rows: IO[bytes]) -> None:
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     statement = sql.SQL("COPY (SELECT {} FROM ONLY {}) TO STDOUT").format(columns, table.identifier)
-    rows = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed with the baseline
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for data in copy:
             rows.write(data)
-    return rows
 
 
 def _positions(connection: Connection, sequences: Sequence[Relation]) -> dict[int, Position]:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from psycopg import sql
 
-from pytest_pristine.errors import SettingError
+from pytest_pristine.errors import PrivilegeError, SettingError
 from pytest_pristine.postgres.connections import Connection
 
 TABLE = "r"
@@ -84,12 +84,14 @@ _RELATIONS = """
 
 
 def relations(connection: Connection, coverage: Coverage) -> list[Relation]:
-    """All relations that the coverage includes, in the order they were made.
+    """All relations that the coverage includes: in the order they were made, views after those that they read.
 
     Raises:
         SettingError: A table that is kept out refers to one that is restored, or a pattern matches nothing.
+        PrivilegeError: Row-level security hides rows from our role.
     """
     rows = connection.execute(_RELATIONS).fetchall()
+    depth = _view_depths(connection)
     covered: list[Relation] = []
     left_out: list[Relation] = []
     for oid, schema, name, kind, owner_schema, owner, columns in rows:
@@ -97,7 +99,33 @@ def relations(connection: Connection, coverage: Coverage) -> list[Relation]:
         (covered if coverage.covers(str(owner_schema), str(owner)) else left_out).append(relation)
     _check_patterns(coverage, [(str(row[4]), str(row[5])) for row in rows])
     _check_references(connection, covered, left_out)
-    return covered
+    _check_row_security(connection, covered)
+    return sorted(covered, key=lambda relation: depth.get(relation.oid, 0))
+
+
+# How many views lie between a materialized view and the tables it reads, at most. Views do not refer to each other in
+# circles.
+_VIEW_DEPTHS = """
+    WITH RECURSIVE reads(view, source) AS (
+        SELECT DISTINCT r.ev_class, d.refobjid
+        FROM pg_rewrite r
+        JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+        JOIN pg_class v ON v.oid = r.ev_class JOIN pg_class s ON s.oid = d.refobjid
+        WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
+          AND v.relkind IN ('v', 'm') AND s.relkind IN ('v', 'm')
+          AND v.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+    ), depths(view, depth) AS (
+        SELECT view, 1 FROM reads
+        UNION
+        SELECT reads.view, depths.depth + 1 FROM reads JOIN depths ON reads.source = depths.view
+    )
+    SELECT view, max(depth) FROM depths GROUP BY view
+"""
+
+
+def _view_depths(connection: Connection) -> dict[int, int]:
+    """The depth of every view that reads others: refreshed in this order, each reads what is fresh already."""
+    return {int(str(view)): int(str(depth)) for view, depth in connection.execute(_VIEW_DEPTHS)}
 
 
 def _check_patterns(coverage: Coverage, names: Sequence[tuple[str, str]]) -> None:
@@ -128,4 +156,19 @@ def _check_references(connection: Connection, covered: Sequence[Relation], left_
             f"to restore {row[1]} and leave {row[0]} alone",
             f"a foreign key from {row[0]} to {row[1]}: rows that stay would refer to rows that are gone",
             [f"exclude {row[1]} as well, or restore {row[0]} too"],
+        )
+
+
+def _check_row_security(connection: Connection, covered: Sequence[Relation]) -> None:
+    """A row that we cannot see is one that we cannot take away."""
+    row = connection.execute(
+        "SELECT oid::regclass::text, current_user FROM pg_class WHERE oid = ANY(%s) AND row_security_active(oid) LIMIT 1",
+        [[relation.oid for relation in covered if relation.kind == TABLE]],
+    ).fetchone()
+    if row is not None:
+        role = sql.Identifier(str(row[1])).as_string(None)
+        raise PrivilegeError(
+            f"to see every row of {row[0]}",
+            f"row-level security that is in force for the role {row[1]!r}",
+            [f"as a superuser: ALTER ROLE {role} BYPASSRLS", f"or leave {row[0]} alone: pristine_exclude"],
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pytest_pristine.isolation.catalogue import Relation
+from pytest_pristine.postgres.connections import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,16 @@ class Changes:
 
 
 class ChangeDetector(Protocol):
-    """A way to know what was written. It may name too much, never too little."""
+    """A way to know what was written. It may name too much, never too little.
+
+    Attributes:
+        connection: To the database under test; another one when that was lost.
+    """
+
+    connection: Connection
 
     def changes(self) -> Changes:
         """What was written since the last mark."""
 
-    def mark(self, restored: Changes) -> None:
-        """Take the present state as pristine, after `restored` was put back."""
+    def mark(self, rewritten: Sequence[Relation]) -> None:
+        """Take the present state as pristine, after the rows of these relations were written anew."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Protocol
 
 import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL
 
+from pytest_pristine.errors import RestoreError
 from pytest_pristine.isolation import baseline, blockers, catalogue, restore, restore_as_owner
 from pytest_pristine.isolation.baseline import Baseline
-from pytest_pristine.isolation.catalogue import Coverage
+from pytest_pristine.isolation.catalogue import Coverage, Relation
 from pytest_pristine.isolation.changes import ChangeDetector, Changes
 from pytest_pristine.isolation.probes import Probes
 from pytest_pristine.isolation.restore import Restored
-from pytest_pristine.postgres import connections
+from pytest_pristine.postgres import connections, urls
 from pytest_pristine.postgres.connections import Connection
 
 _log = logging.getLogger("pytest_pristine")
@@ -47,16 +49,22 @@ class Isolation:
         Raises:
             SettingError: The coverage cannot be met.
         """
+        self._url = url
+        self._replica = replica
         self._timeout = timeout
         self._restore: Restorer = restore.restore if replica else restore_as_owner.restore
         # One test's fixtures may run in another thread than the next one's.
         self._lock = threading.Lock()
-        self._connection = connections.connect(url, "restore")
+        self._connection = self._connect()
+        relations: list[Relation] = []
         try:
-            _prepare(self._connection, replica=replica, timeout=timeout)
             relations = catalogue.relations(self._connection, coverage)
             self._baseline = baseline.record(self._connection, relations)
             self._detector: ChangeDetector = Probes(self._connection, self._baseline)
+        except psycopg.errors.LockNotAvailable:
+            error = blockers.explain(self._connection, relations, timeout, readers=False)
+            self._connection.close()
+            raise error from None
         except BaseException:
             self._connection.close()
             raise
@@ -70,16 +78,50 @@ class Isolation:
         """
         with self._lock:
             try:
-                changes = self._detector.changes()
-                if not changes:
-                    _log.debug("nothing to put back")
-                    return Restored()
-                restored = self._restore(self._connection, self._baseline, changes)
-                self._detector.mark(changes)
-            except psycopg.errors.LockNotAvailable:
-                raise blockers.explain(self._connection, self._timeout) from None
-        _log.info("put back %s", restored)
+                restored = self._detect_and_restore()
+            except psycopg.OperationalError:
+                if not self._connection.closed:
+                    raise
+                # Somebody ended our session, or the server. What it had begun was rolled back.
+                self._reconnect()
+                restored = self._detect_and_restore()
+        if restored:
+            _log.info("put back %s", restored)
+        else:
+            _log.debug("nothing to put back")
         return restored
+
+    def _detect_and_restore(self) -> Restored:
+        relations: Sequence[Relation] = self._baseline.relations
+        try:
+            changes = self._detector.changes()
+            if not changes:
+                return Restored()
+            relations = (*changes.tables, *changes.views, *changes.sequences)
+            restored = self._restore(self._connection, self._baseline, changes)
+            self._detector.mark(restored.rewritten)
+        except psycopg.errors.LockNotAvailable:
+            raise blockers.explain(self._connection, relations, self._timeout, readers=not self._replica) from None
+        return restored
+
+    def _connect(self) -> Connection:
+        connection = connections.connect(self._url, "restore")
+        try:
+            _prepare(connection, replica=self._replica, timeout=self._timeout)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _reconnect(self) -> None:
+        try:
+            self._connection = self._detector.connection = self._connect()
+        except psycopg.OperationalError as error:
+            raise RestoreError(
+                f"to put the database {self._url.database!r} back",
+                f"our connection was ended, and there is no other to be had: {urls.redact(str(error), self._url)}",
+                ["see the server's log for the reason"],
+            ) from None
 
     def close(self) -> None:
         """End the connection and give the baseline up."""
@@ -99,6 +141,7 @@ def _prepare(connection: Connection, *, replica: bool, timeout: float) -> None:
         "default_transaction_read_only": "off",
         "row_security": "off",
         # Rows are kept as text, which must say all there is to say about a value.
+        "client_encoding": "UTF8",
         "extra_float_digits": "3",
         "datestyle": "ISO",
         "intervalstyle": "postgres",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import psycopg
 from psycopg import sql
 
 from pytest_pristine.isolation.baseline import Baseline, batches
@@ -46,6 +47,14 @@ class Probes:
 
     def changes(self) -> Changes:
         """Ask every relation; one round trip for some hundreds of them."""
+        try:
+            return self._ask()
+        except psycopg.errors.ObjectNotInPrerequisiteState:
+            # A materialized view that was emptied cannot be read. Filled again, it holds other versions of its rows.
+            self._fill_views()
+            return self._ask()
+
+    def _ask(self) -> Changes:
         found: set[object] = set()
         for probe, signed in self._probes:
             parameters = [value for relation in signed for value in self._signatures[relation.oid]]
@@ -55,9 +64,17 @@ class Probes:
         changed = [relation for relation in self.baseline.relations if relation.oid in found]
         return Changes(*(tuple(r for r in changed if r.kind == kind) for kind in (TABLE, MATERIALIZED_VIEW, SEQUENCE)))
 
-    def mark(self, restored: Changes) -> None:
-        """Sign the relations whose rows were put back: they are new versions of the same rows."""
-        self._sign([relation for relation in (*restored.tables, *restored.views) if self._is_signed(relation)])
+    def mark(self, rewritten: Sequence[Relation]) -> None:
+        """Sign the relations anew: they hold new versions of the same rows."""
+        self._sign([relation for relation in rewritten if self._is_signed(relation)])
+
+    def _fill_views(self) -> None:
+        views = [view for view in self.baseline.of_kind(MATERIALIZED_VIEW) if self._is_signed(view)]
+        query = "SELECT oid FROM pg_class WHERE oid = ANY(%s) AND NOT relispopulated"
+        empty = {row[0] for row in self.connection.execute(query, [[view.oid for view in views]])}
+        for view in views:
+            if view.oid in empty:
+                self.connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(view.identifier))
 
     def _is_signed(self, relation: Relation) -> bool:
         if relation.kind == MATERIALIZED_VIEW:
@@ -74,15 +91,21 @@ class Probes:
     def _probe(self, relation: Relation) -> sql.Composed:
         """A query that gives the relation's oid if it changed."""
         oid = sql.Literal(relation.oid)
+        name = _escaped(relation.identifier)
         if relation.kind == SEQUENCE:
             position = self.baseline.positions[relation.oid]
             return sql.SQL("SELECT {} FROM {} WHERE last_value <> {} OR is_called <> {}").format(
-                oid, relation.identifier, sql.Literal(position.last_value), sql.Literal(position.is_called)
+                oid, name, sql.Literal(position.last_value), sql.Literal(position.is_called)
             )
         if self._is_signed(relation):
             return sql.SQL(
                 "SELECT {} FROM ({}) s WHERE (s.rows, s.versions) IS DISTINCT FROM (%s::bigint, %s::bigint)"
-            ).format(oid, _SIGNATURE.format(relation.identifier))
+            ).format(oid, _SIGNATURE.format(name))
         if relation.kind == MATERIALIZED_VIEW:
             return sql.SQL("SELECT {0} FROM pg_class WHERE oid = {0} AND relispopulated").format(oid)
-        return sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM ONLY {})").format(oid, relation.identifier)
+        return sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM ONLY {})").format(oid, name)
+
+
+def _escaped(identifier: sql.Identifier) -> sql.SQL:
+    """A name for a query that has parameters, where a percent sign means one of them unless it is doubled."""
+    return sql.SQL(identifier.as_string(None).replace("%", "%%"))

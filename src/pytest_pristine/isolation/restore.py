@@ -7,12 +7,14 @@ trigger writes while we do.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import IO
 
 from psycopg import sql
 
-from pytest_pristine.isolation.baseline import Baseline, copy_columns
+from pytest_pristine.isolation import silence
+from pytest_pristine.isolation.baseline import Baseline
 from pytest_pristine.isolation.catalogue import Relation
 from pytest_pristine.isolation.changes import Changes
 from pytest_pristine.postgres.connections import Connection
@@ -31,10 +33,12 @@ class Restored:
     Attributes:
         rows: Each table with the number of rows that were removed, or written anew where the baseline has rows.
         others: Names of materialized views and sequences.
+        rewritten: Relations that hold new versions of the baseline's rows.
     """
 
     rows: tuple[tuple[str, int], ...] = ()
     others: tuple[str, ...] = ()
+    rewritten: tuple[Relation, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.others)
@@ -52,13 +56,12 @@ def restore(connection: Connection, baseline: Baseline, changes: Changes) -> Res
         baseline: The state to restore.
         changes: What to restore.
     """
+    filled = [table for table in changes.tables if table.oid in baseline.rows]
+    armed = [table.oid for table in changes.tables if table.oid in baseline.armed]
     with connection.transaction():
-        deleted = _delete(connection, changes.tables)
-        written = {
-            table.oid: copy_in(connection, table, baseline.rows[table.oid])
-            for table in changes.tables
-            if table.oid in baseline.rows
-        }
+        with silence.silenced(connection, armed, silence.IN_REPLICA_ROLE) if armed else nullcontext():
+            deleted = _delete(connection, changes.tables)
+            written = {table.oid: copy_in(connection, table, baseline.rows[table.oid]) for table in filled}
         refresh(connection, baseline, changes)
         set_sequences(connection, baseline, changes)
     for table, count in zip(changes.tables, deleted, strict=True):
@@ -67,6 +70,7 @@ def restore(connection: Connection, baseline: Baseline, changes: Changes) -> Res
     return Restored(
         tuple((str(table), written.get(table.oid, n)) for table, n in zip(changes.tables, deleted, strict=True)),
         tuple(describe_others(changes)),
+        (*filled, *changes.views),
     )
 
 
@@ -80,11 +84,15 @@ def _delete(connection: Connection, tables: tuple[Relation, ...]) -> list[int]:
 def copy_in(connection: Connection, table: Relation, rows: IO[bytes]) -> int:
     """Write the baseline's rows into an empty table, and count them. Rules do not see a COPY."""
     rows.seek(0)
-    statement = sql.SQL("COPY {} {} FROM STDIN").format(table.identifier, copy_columns(table))
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        while chunk := rows.read(_CHUNK):
-            copy.write(chunk)
-    return cursor.rowcount
+    columns = sql.SQL(" ({})").format(sql.SQL(", ").join(map(sql.Identifier, table.columns)))
+    # A table may have no column of its own, and then a list of them cannot be written.
+    target = table.identifier + columns if table.columns else table.identifier
+    statement = sql.SQL("COPY {} FROM STDIN").format(target)
+    with connection.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            while chunk := rows.read(_CHUNK):
+                copy.write(chunk)
+        return cursor.rowcount
 
 
 def refresh(connection: Connection, baseline: Baseline, changes: Changes) -> None:

@@ -13,6 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from psycopg import sql
 
 from pytest_pristine.errors import RestoreError
+from pytest_pristine.isolation import silence
 from pytest_pristine.isolation.baseline import Baseline
 from pytest_pristine.isolation.catalogue import TABLE, Relation
 from pytest_pristine.isolation.changes import Changes
@@ -39,14 +40,6 @@ _REFERENCES = """
     WHERE contype = 'f' AND conrelid = ANY(%(oids)s) AND confrelid = ANY(%(oids)s) AND conrelid <> confrelid
 """
 
-_TRIGGERS = """
-    SELECT n.nspname, c.relname, t.tgname, t.tgenabled::text
-    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE t.tgrelid = ANY(%s) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-"""
-
-_ENABLE = {"O": "ENABLE TRIGGER", "A": "ENABLE ALWAYS TRIGGER", "R": "ENABLE REPLICA TRIGGER"}
-
 
 def restore(connection: Connection, baseline: Baseline, changes: Changes) -> Restored:
     """Put everything that changed back, in one transaction.
@@ -65,8 +58,9 @@ def restore(connection: Connection, baseline: Baseline, changes: Changes) -> Res
         refresh(connection, baseline, changes)
         set_sequences(connection, baseline, changes)
     return Restored(
-        tuple((str(table), written.get(table.oid, n)) for table, n in zip(changes.tables, counts, strict=True)),
+        tuple((str(table), written.get(table, n)) for table, n in zip(changes.tables, counts, strict=True)),
         tuple(describe_others(changes)),
+        (*written, *changes.views),
     )
 
 
@@ -78,45 +72,24 @@ def _count(connection: Connection, tables: Sequence[Relation]) -> list[int]:
     return counts
 
 
-def _rewrite(connection: Connection, baseline: Baseline, tables: Sequence[Relation]) -> dict[int, int]:
-    """Empty the tables and all that refer to them, and fill those that had rows; gives how many, by oid."""
+def _rewrite(connection: Connection, baseline: Baseline, tables: Sequence[Relation]) -> dict[Relation, int]:
+    """Empty the tables and all that refer to them, and fill those that had rows; gives how many each has."""
     closure = _closure(connection, tables)
-    triggers = _triggers(connection, closure)
-    for table, name, _ in triggers:
-        connection.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER {}").format(table, name))
+    reached = {relation.oid for relation in closure}
+    filled = [table for table in baseline.of_kind(TABLE) if table.oid in reached and table.oid in baseline.rows]
     targets = (
         relation.identifier if relation.kind != TABLE else sql.SQL("ONLY {}").format(relation.identifier)
         for relation in closure
     )
-    connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(targets)))
-    reached = {relation.oid for relation in closure}
-    rewritten = [r for r in baseline.of_kind(TABLE) if r.oid in reached and r.oid in baseline.rows]
-    written = {
-        relation.oid: copy_in(connection, relation, baseline.rows[relation.oid])
-        for relation in _referred_first(connection, rewritten)
-    }
-    if triggers:
-        # A table with foreign key checks outstanding cannot be altered.
-        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    for table, name, enable in triggers:
-        connection.execute(sql.SQL("ALTER TABLE {} {} {}").format(table, enable, name))
-    return written
+    with silence.silenced(connection, list(reached), silence.IN_ORIGIN_ROLE):
+        connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(targets)))
+        order = _referred_first(connection, filled)
+        return {table: copy_in(connection, table, baseline.rows[table.oid]) for table in order}
 
 
 def _closure(connection: Connection, tables: Sequence[Relation]) -> list[Relation]:
     rows = connection.execute(_CLOSURE, [[table.oid for table in tables]])
     return [Relation(int(str(oid)), str(schema), str(name), str(kind)) for oid, schema, name, kind in rows]
-
-
-def _triggers(
-    connection: Connection, tables: Sequence[Relation]
-) -> list[tuple[sql.Identifier, sql.Identifier, sql.SQL]]:
-    """The triggers that would fire, each with its table and the words that enable it as it is now."""
-    rows = connection.execute(_TRIGGERS, [[table.oid for table in tables]])
-    return [
-        (sql.Identifier(str(schema), str(table)), sql.Identifier(str(name)), sql.SQL(_ENABLE[str(enabled)]))
-        for schema, table, name, enabled in rows
-    ]
 
 
 def _referred_first(connection: Connection, tables: Sequence[Relation]) -> list[Relation]:

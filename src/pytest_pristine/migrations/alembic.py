@@ -142,10 +142,10 @@ class Alembic:
                     "or override apply_migrations and give Alembic(environment={...}) the variable that env.py reads",
                 ],
             )
-        where = f"revision {answer.revision} in {answer.file}" if answer.revision else "a migration (no revision ran)"
+        where = f"revision {answer.revision} in {answer.file} failed: " if answer.revision else ""
         return RevisionFailedError(
             f"to migrate an empty database to {self.target} with {self.config}",
-            f"{where} failed: {said}" + (f"\noutput of the migration:\n{output}" if output else ""),
+            where + said + (f"\noutput of the migration:\n{output}" if output else ""),
             [
                 "mend the migration",
                 "for the whole traceback: pristine_migrations_process = inline, or Alembic(inline=True)",
@@ -175,7 +175,7 @@ def _run_inline(request: Request, variables: Mapping[str, str]) -> Answer:
     finally:
         for name, value in before.items():
             if value is None:
-                del os.environ[name]
+                os.environ.pop(name, None)  # the migration may have done so itself
             else:
                 os.environ[name] = value
 
@@ -205,5 +205,9 @@ def _run_in_child(request: Request, variables: Mapping[str, str]) -> Answer:
         output.seek(0)
         said = output.read().decode(errors="replace")
         if not answer.exists():
-            return Answer(messages.FAILED, f"the migration process ended with status {done.returncode}", output=said)
+            return Answer(
+                messages.FAILED,
+                f"the migration process ended with status {done.returncode} before it was done",
+                output=said,
+            )
         return Answer(**{**json.loads(answer.read_text(encoding="utf-8")), "output": said})

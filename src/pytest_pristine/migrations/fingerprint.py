@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import os
 import re
 import site
 import sys
@@ -23,6 +24,7 @@ from typing import TypeAlias
 Inputs: TypeAlias = Mapping[str, str]
 
 _FILE = "file:"
+_DIRECTORY = "directory:"
 _PACKAGE = "package:"
 _MISSING = "missing"
 # Hexadecimal digits kept of a file's digest.
@@ -50,7 +52,16 @@ def tree_digest(directory: Path) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:_DIGITS]
 
 
-def record(root: Path, modules: Iterable[Path], opened: Iterable[Path]) -> dict[str, str]:
+def listing_digest(directory: Path) -> str:
+    """The digest of the names in a directory, compiled Python left out; a word of its own if it cannot be read."""
+    try:
+        names = sorted(name for name in os.listdir(directory) if name != "__pycache__")  # noqa: PTH208 - names alone
+    except OSError:
+        return _MISSING
+    return hashlib.sha256("\0".join(names).encode()).hexdigest()[:_DIGITS]
+
+
+def record(root: Path, modules: Iterable[Path], opened: Iterable[Path], listed: Iterable[Path] = ()) -> dict[str, str]:
     """Tell what a finished migration read.
 
     Args:
@@ -58,21 +69,24 @@ def record(root: Path, modules: Iterable[Path], opened: Iterable[Path]) -> dict[
             result.
         modules: Source files of all modules that were imported.
         opened: Files that were opened for reading.
+        listed: Directories whose names were read.
 
     Returns:
-        First-party files, each with its digest, and installed packages, each with its version.
+        First-party files and directories, each with its digest, and installed packages, each with its version.
     """
     installed = _installed_directories()
     modules = {path.resolve() for path in modules}
     packages = {top for path in modules if (top := _top_level(path)) is not None}
     first_party = {path for path in modules if not _below(path, installed)}
-    first_party |= {
-        path
-        for path in map(Path.resolve, opened)
-        if _below(path, [root]) and not _below(path, installed) and path.suffix not in (".pyc", ".pyo")
-    }
+    first_party |= {path for path in _own(opened, root, installed) if path.suffix not in (".pyc", ".pyo")}
     inputs = {_FILE + _relative(path, root): file_digest(path) for path in first_party if path.is_file()}
+    inputs |= {_DIRECTORY + _relative(path, root): listing_digest(path) for path in _own(listed, root, installed)}
     return inputs | {_PACKAGE + name: version for name, version in _packages(packages).items()}
+
+
+def _own(paths: Iterable[Path], root: Path, installed: Iterable[Path]) -> set[Path]:
+    """Those of the paths that are the project's."""
+    return {path for path in map(Path.resolve, paths) if _below(path, [root]) and not _below(path, installed)}
 
 
 def unchanged(inputs: Inputs, root: Path) -> bool:
@@ -81,6 +95,8 @@ def unchanged(inputs: Inputs, root: Path) -> bool:
 
 
 def _now(key: str, root: Path) -> str:
+    if key.startswith(_DIRECTORY):
+        return listing_digest(root / key.removeprefix(_DIRECTORY))
     if key.startswith(_FILE):
         return file_digest(root / key.removeprefix(_FILE))
     return _versions().get(key.removeprefix(_PACKAGE), _MISSING)
@@ -110,8 +126,12 @@ def _normalise(name: str) -> str:
 
 
 def _installed_directories() -> list[Path]:
-    """Where installed packages and the standard library are: what is elsewhere is the project's own."""
-    paths = {sys.prefix, sys.base_prefix, site.getusersitepackages(), *sysconfig.get_paths().values()}
+    """Where installed packages and the standard library are: what is elsewhere is the project's own.
+
+    The prefixes themselves are not: a project may lie below /usr, or share its directory with its environment.
+    """
+    names = ("stdlib", "platstdlib", "purelib", "platlib", "scripts", "include")
+    paths = {site.getusersitepackages(), *site.getsitepackages(), *map(sysconfig.get_path, names)}
     return [Path(path).resolve() for path in paths]
 
 

@@ -43,8 +43,11 @@ def alembic_config(root: Path, setting: Value[str | None]) -> Path:
 
 def _search(directory: Path, depth: int) -> Iterator[Path]:
     """All configurations below a directory, installed packages and hidden directories left out."""
-    with os.scandir(directory) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    try:
+        with os.scandir(directory) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except PermissionError:
+        return  # a data directory, say: what we may not read is not this project's configuration
     for name in names:
         below = directory / name
         if name.startswith(".") or name in _NOT_OURS or (below / "pyvenv.cfg").exists():

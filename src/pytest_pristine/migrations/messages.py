@@ -27,7 +27,7 @@ class Request:
     directory: str
     root: str
     target: str
-    url: str
+    url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

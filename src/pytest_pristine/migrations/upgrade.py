@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,10 @@ from sqlalchemy.exc import DBAPIError
 
 from pytest_pristine.migrations import fingerprint
 from pytest_pristine.migrations.messages import FAILED, SEVERAL_HEADS, STRAY, Answer, Request
+from pytest_pristine.postgres import urls
+
+# Names of this machine that mean the same server.
+_LOOPBACK = ("127.0.0.1", "::1")
 
 # Tables of the database connected to that look like Alembic's version table, whatever the project calls it.
 _VERSION_TABLES = """
@@ -37,19 +42,26 @@ class StrayConnectionError(Exception):
     """A migration connects to another database than the one it was given."""
 
 
-class Opened:
-    """Records the files that this process opens for reading. It cannot be switched off, only forgotten."""
+class Read:
+    """Records which files and directories this process reads. It cannot be switched off, only forgotten."""
 
     def __init__(self) -> None:
-        self.paths: set[Path] = set()
+        self.files: set[Path] = set()
+        self.directories: set[Path] = set()
         sys.addaudithook(self._hear)
 
     def _hear(self, name: str, arguments: tuple[Any, ...]) -> None:
-        if name != "open":
-            return
-        path, _, flags = arguments
-        if isinstance(path, str) and not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)):
-            self.paths.add(Path(path).absolute())
+        if name == "open":
+            path, _, flags = arguments
+            if isinstance(path, str) and not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)):
+                self.files.add(Path(path).absolute())
+        elif name in ("os.listdir", "os.scandir") and not _is_import():
+            self.directories.add(Path(os.fsdecode(arguments[0] or ".")).absolute())
+
+
+def _is_import() -> bool:
+    """Whether it is the import system that lists a directory, to find a module whose file is recorded by itself."""
+    return sys._getframe(2).f_code.co_filename.startswith("<frozen importlib")  # noqa: SLF001 - the documented way
 
 
 def run(request: Request, *, raise_errors: bool = False) -> Answer:
@@ -60,21 +72,23 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
         raise_errors: Let what a migration raises pass, so that its traceback can be read.
     """
     url = make_url(request.url)
-    opened = Opened()
+    read = Read()
     guard = _guard(url)
     event.listen(Engine, "do_connect", guard)
     engine = create_engine(url, poolclass=pool.NullPool)
     try:
         with engine.connect() as connection:
             config = _configure(request, connection)
-            heads = ScriptDirectory.from_config(config).get_heads()
+            script = ScriptDirectory.from_config(config)
+            heads = script.get_heads()
+            revisions = [Path(revision.path) for revision in script.walk_revisions()]
             if len(heads) > 1 and request.target == "head":
                 return Answer(SEVERAL_HEADS, f"{len(heads)} heads: {', '.join(heads)}")
             command.upgrade(config, request.target)
         stray = _stray(engine, has_revisions=bool(heads))
     except StrayConnectionError as error:
         return Answer(STRAY, str(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if raise_errors:
             raise
         return _failure(error, request)
@@ -83,7 +97,9 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
         event.remove(Engine, "do_connect", guard)
     if stray is not None:
         return Answer(STRAY, stray)
-    return Answer(None, inputs=fingerprint.record(Path(request.root), _module_files(), opened.paths))
+    # Revisions are no modules of the import system's, and may lie in several directories.
+    files = {*read.files, *revisions}
+    return Answer(None, inputs=fingerprint.record(Path(request.root), _module_files(), files, read.directories))
 
 
 def _configure(request: Request, connection: Connection) -> Config:
@@ -96,15 +112,22 @@ def _configure(request: Request, connection: Connection) -> Config:
 
 def _guard(url: URL) -> Any:  # noqa: ANN401 - SQLAlchemy's listeners are untyped
     """A listener that refuses every connection of SQLAlchemy's to another database, before it is made."""
+    ours = _place(urls.conninfo(url))
 
     def refuse(dialect: Any, _record: Any, _args: Any, arguments: dict[str, Any]) -> None:  # noqa: ANN401
         name = arguments.get("dbname") or arguments.get("database")
-        if dialect.name != "postgresql" or (name is not None and name != url.database):
+        if dialect.name != "postgresql" or _place(arguments | {"dbname": name}) != ours:
             raise StrayConnectionError(
                 f"env.py connects to the {dialect.name} database {name!r} instead; it was refused"
             )
 
     return refuse
+
+
+def _place(arguments: Mapping[str, Any]) -> tuple[str, int, object]:
+    """Host, port and database of a connection; what is not given is what libpq and the drivers take for it."""
+    host = str(arguments.get("host") or "localhost")
+    return ("localhost" if host in _LOOPBACK else host), int(arguments.get("port") or 5432), arguments.get("dbname")
 
 
 def _stray(engine: Engine, *, has_revisions: bool) -> str | None:
@@ -115,7 +138,7 @@ def _stray(engine: Engine, *, has_revisions: bool) -> str | None:
     return "they ran without an error, but left no version table there: env.py uses another connection or did nothing"
 
 
-def _failure(error: Exception, request: Request) -> Answer:
+def _failure(error: BaseException, request: Request) -> Answer:
     revision, file = _revision(error.__traceback__)
     message = str(error.orig) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}"
     if isinstance(error, CommandError):

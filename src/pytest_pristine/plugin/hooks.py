@@ -16,6 +16,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.register(parser)
 
 
+# Options of runs that collect tests and do not run them. The plugins that have them may be switched off.
+_RUN_NO_TEST = ("collectonly", "setupplan", "showfixtures", "show_fixtures_per_test")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Find the server before the first test when a test will need it: a run without one is a usage error, exit code 4.
@@ -23,7 +27,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     A worker of pytest-xdist leaves it to its fixtures: it has no exit code of its own.
     """
     config = session.config
-    if state.is_xdist_worker(config) or config.option.collectonly or config.option.setupplan:
+    if state.is_xdist_worker(config) or any(getattr(config.option, name, False) for name in _RUN_NO_TEST):
         return
     if any(_needs_server(item) for item in session.items):
         try:
@@ -47,12 +51,17 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    call: pytest.CallInfo[None],
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show an error of ours as its message alone: what it tells lies outside the code that a traceback shows."""
+    """Show an error of ours as its message alone: what it tells lies outside the code that a traceback shows.
+
+    pytest raises the error of a session's fixture again for each test that needs it. It is told once.
+    """
     report = yield
     if call.excinfo is not None and isinstance(call.excinfo.value, PristineError):
-        report.longrepr = f"pytest-pristine\n{call.excinfo.value}"
+        error = call.excinfo.value
+        first = state.tell(item.config, error, item.nodeid)
+        report.longrepr = f"pytest-pristine\n{error if first == item.nodeid else f'the same error as in {first}'}"
     return report
 
 

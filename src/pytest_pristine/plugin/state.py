@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_pristine.templates.provider import PostgresServer
 
 _SERVER = pytest.StashKey["PostgresServer"]()
+_TOLD = pytest.StashKey[list[tuple[Exception, str]]]()
 # Hexadecimal digits of a session's id.
 _DIGITS = 8
 
@@ -46,6 +47,16 @@ def describe(config: pytest.Config) -> list[str]:
         *(f"pristine: passed over {rejection.source}: {rejection.reason}" for rejection in preferred),
         f"pristine: {found}",
     ]
+
+
+def tell(config: pytest.Config, error: Exception, test: str) -> str:
+    """Note that a test met an error; gives the test that met it first."""
+    told = config.stash.setdefault(_TOLD, [])
+    for known, first in told:
+        if known is error:
+            return first
+    told.append((error, test))
+    return test
 
 
 def close(config: pytest.Config) -> None:

@@ -26,6 +26,7 @@ class Mark:
         run: Id of the run that leases it, or that made it.
         project: Label of the project it belongs to.
         fingerprint: Digest of what the migrations were made of when it was built.
+        used: The day on which a template was used last, as ISO 8601 has it.
         inputs: What else the migrations read, each with its digest; see `migrations.fingerprint`.
     """
 
@@ -33,6 +34,7 @@ class Mark:
     run: str
     project: str
     fingerprint: str = ""
+    used: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:

@@ -79,7 +79,7 @@ def redact(text: str, url: URL) -> str:
     text = _PASSWORDS.sub(lambda match: f"{match[1] or match[3]}{_HIDDEN}{match[2] or ''}", text)
     for password in _passwords(url):
         if password not in show(url):
-            for spelling in {password, quote(password, safe=""), quote_plus(password)}:
+            for spelling in {password, quote(password, safe=""), quote(password, safe=" +"), quote_plus(password)}:
                 text = text.replace(spelling, _HIDDEN)
     return text
 

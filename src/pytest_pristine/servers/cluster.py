@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -52,7 +52,7 @@ class Login:
     """
 
     user: str
-    password: str
+    password: str = field(repr=False)
     database: str = "postgres"
 
 
@@ -210,6 +210,8 @@ class Cluster:
                     f"to stop the server in {self.directory}", f"pg_ctl failed: {done.stdout.strip()}",
                     [f"read {self.log}"],
                 )  # fmt: skip
+        # A server that died has left its pid file, and Postgres takes a process that nobody reaped for a living one.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
         (self.directory / "server.json").unlink(missing_ok=True)
 
     def postmaster(self) -> psutil.Process | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_pristine.migrations import locate
@@ -30,7 +30,7 @@ class PostgresServer:
     """
 
     server: Server
-    settings: Settings
+    settings: Settings = field(repr=False)  # it may hold a URL with a password
     root: Path
     session: str
     worker: str

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from sqlalchemy.engine import URL
 
@@ -70,7 +71,7 @@ class Builder:
             if known is not None and rebuild and known.mark.run != self.session:
                 databases.drop(self.connection, known.name)
                 known = None
-            yield known or self._build(fingerprint)
+            yield self._use(known or self._build(fingerprint))
 
     def _fingerprint(self) -> str:
         server = self.connection.execute(_SERVER).fetchone()
@@ -89,6 +90,13 @@ class Builder:
                 return database
         return None
 
+    def _use(self, template: Database) -> Database:
+        """Note that the template is used today."""
+        today = datetime.now(UTC).date().isoformat()
+        if template.mark.used != today:
+            databases.set_mark(self.connection, template.name, replace(template.mark, used=today))
+        return template
+
     def _build(self, fingerprint: str) -> Database:
         scratch = names.scratch()
         mark = Mark(marks.SCRATCH, self.run, self.project, fingerprint)
@@ -97,7 +105,7 @@ class Builder:
             url = self.url.set(database=scratch)
             inputs = dict(self.migrator.migrate(url))
             normalise.sequences(url)
-            return self._seal(scratch, Mark(marks.TEMPLATE, self.session, self.project, fingerprint, inputs))
+            return self._seal(scratch, Mark(marks.TEMPLATE, self.session, self.project, fingerprint, inputs=inputs))
         except BaseException:
             databases.drop(self.connection, scratch)
             raise
@@ -117,13 +125,13 @@ class Builder:
 
 
 def retire(connection: Connection, project: str) -> None:
-    """Drop the oldest templates of a project beyond the number kept, except those that somebody is using."""
+    """Drop the templates of a project that were not used for longest, beyond the number kept."""
     templates = [
         database
         for database in databases.ours(connection)
         if database.mark.kind == marks.TEMPLATE and database.mark.project == project
     ]
-    for database in templates[:-KEPT]:
+    for database in sorted(templates, key=lambda database: database.mark.used)[:-KEPT]:
         with locks.held_if_free(connection, locks.build(database.mark.fingerprint)) as free:
             if free and databases.find(connection, database.name) is not None:
                 databases.drop(connection, database.name)
