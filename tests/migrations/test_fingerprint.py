@@ -289,11 +289,3 @@ def test_a_project_below_pythons_own_directory(tmp_path: Path, monkeypatch: pyte
     (app / "data.sql").write_text("1")
     inputs = fingerprint.record(app, [app / "models.py"], [app / "data.sql"])
     assert set(inputs) == {"file:models.py", "file:data.sql"}
-
-
-def test_inline_migrations_do_not_depend_on_the_tests(project: Project, database: URL) -> None:
-    """Migrations that run in the tests' own process are not run again because a test changed."""
-    alembic = Alembic(config=project.path / "alembic.ini", root=project.path, inline=True)
-    inputs = alembic.migrate(database)
-    assert alembic.current(inputs)
-    assert not [key for key in inputs if key.endswith(f"/{Path(__file__).name}")]

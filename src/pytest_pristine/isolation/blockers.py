@@ -35,7 +35,7 @@ def explain(
     """
     parameters = {"oids": [relation.oid for relation in relations], "readers": readers}
     sessions = [
-        f"pid {pid} (role {role}, {application or 'no application name'}), {state}, its transaction {age} s old, "
+        f"pid {pid} ({application or 'no application name'}), {state}, role {role}, its transaction {age} s old, "
         f"locks on {tables}, last query: {query}"
         for pid, role, application, state, age, query, tables in connection.execute(_QUERY, parameters)
     ]

@@ -162,7 +162,10 @@ def _check_references(connection: Connection, covered: Sequence[Relation], left_
 def _check_row_security(connection: Connection, covered: Sequence[Relation]) -> None:
     """A row that we cannot see is one that we cannot take away."""
     row = connection.execute(
-        "SELECT oid::regclass::text, current_user FROM pg_class WHERE oid = ANY(%s) AND row_security_active(oid) LIMIT 1",
+        """
+        SELECT oid::regclass::text, current_user FROM pg_class
+        WHERE oid = ANY(%s) AND row_security_active(oid) LIMIT 1
+        """,
         [[relation.oid for relation in covered if relation.kind == TABLE]],
     ).fetchone()
     if row is not None:

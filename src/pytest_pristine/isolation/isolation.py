@@ -55,6 +55,7 @@ class Isolation:
         self._restore: Restorer = restore.restore if replica else restore_as_owner.restore
         # One test's fixtures may run in another thread than the next one's.
         self._lock = threading.Lock()
+        self._ended = False
         self._connection = self._connect()
         relations: list[Relation] = []
         try:
@@ -80,7 +81,7 @@ class Isolation:
             try:
                 restored = self._detect_and_restore()
             except psycopg.OperationalError:
-                if not self._connection.closed:
+                if self._ended or not self._connection.closed:
                     raise
                 # Somebody ended our session, or the server. What it had begun was rolled back.
                 self._reconnect()
@@ -125,6 +126,7 @@ class Isolation:
 
     def close(self) -> None:
         """End the connection and give the baseline up."""
+        self._ended = True
         self._connection.close()
         self._baseline.close()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -43,20 +42,28 @@ class StrayConnectionError(Exception):
 
 
 class Read:
-    """Records which files and directories this process reads. It cannot be switched off, only forgotten."""
+    """Records which files and directories this process reads, until it is told to stop."""
 
     def __init__(self) -> None:
         self.files: set[Path] = set()
         self.directories: set[Path] = set()
+        self.listens = True
         sys.addaudithook(self._hear)
 
+    def stop(self) -> None:
+        """Hear no more. The hook itself cannot be removed."""
+        self.listens = False
+
     def _hear(self, name: str, arguments: tuple[Any, ...]) -> None:
+        # Either may be given a file descriptor instead of a path: of something that was opened before.
+        if not self.listens or not arguments or not isinstance(arguments[0], str):
+            return
         if name == "open":
             path, _, flags = arguments
-            if isinstance(path, str) and not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)):
+            if not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)):
                 self.files.add(Path(path).absolute())
         elif name in ("os.listdir", "os.scandir") and not _is_import():
-            self.directories.add(Path(os.fsdecode(arguments[0] or ".")).absolute())
+            self.directories.add(Path(arguments[0]).absolute())
 
 
 def _is_import() -> bool:
@@ -93,6 +100,7 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
             raise
         return _failure(error, request)
     finally:
+        read.stop()
         engine.dispose()
         event.remove(Engine, "do_connect", guard)
     if stray is not None:
@@ -145,7 +153,6 @@ def _failure(error: BaseException, request: Request) -> Answer:
         message = str(error)
     if isinstance(error, DBAPIError) and error.statement:
         message += f"\nin the statement: {error.statement.strip()[:500]}"
-    traceback.print_exception(error)
     return Answer(FAILED, message, revision, _relative(file, request.root))
 
 

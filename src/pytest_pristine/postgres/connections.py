@@ -90,8 +90,9 @@ def _explain(url: URL, sought: str, origin: str, error: psycopg.OperationalError
     if names is None and error.pgconn is not None and (error.pgconn.used_password or error.pgconn.needs_password):
         found = f"a server that rejects the user {url.username!r} or the password: {said}"
         return AuthenticationError(sought, found, [f"correct the user and the password in {origin}"])
-    if names is not None and url.database not in names:
-        found = f"the server, but no database {url.database!r} on it (it has: {', '.join(names) or 'none'})"
+    if names is not None and str(url.database) not in names:
+        open_ = ", ".join(name for name, allows_connections in names.items() if allows_connections)
+        found = f"the server, but no database {url.database!r} on it (it has: {open_})"
         return UnknownDatabaseError(sought, found, [_createdb(url)])
     return RefusedError(sought, f"a server that refuses the connection: {said}", ["mend what it says"])
 
@@ -109,15 +110,15 @@ def _start(url: URL) -> str:
     return f"start a server there: pristine up --port {port} --user {user} --password … --db {url.database}"
 
 
-def _databases(url: URL) -> list[str] | None:
-    """The server's databases, None when it does not let us in at all."""
+def _databases(url: URL) -> dict[str, bool] | None:
+    """The server's databases, each with whether it can be connected to; None when none lets us in."""
     for name in MAINTENANCE_DATABASES:
         if name == url.database:
             continue
         try:
             with connect(url.set(database=name), "explain") as connection:
-                rows = connection.execute("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname")
-                return [str(row[0]) for row in rows]
+                rows = connection.execute("SELECT datname, datallowconn FROM pg_database ORDER BY datname")
+                return {str(name): bool(allows) for name, allows in rows}
         except psycopg.OperationalError:
             continue
     return None

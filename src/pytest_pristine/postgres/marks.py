@@ -26,7 +26,7 @@ class Mark:
         run: Id of the run that leases it, or that made it.
         project: Label of the project it belongs to.
         fingerprint: Digest of what the migrations were made of when it was built.
-        used: The day on which a template was used last, as ISO 8601 has it.
+        used: When a template was used last, in UTC, as ISO 8601 has it.
         inputs: What else the migrations read, each with its digest; see `migrations.fingerprint`.
     """
 

