@@ -85,7 +85,7 @@ def test_an_env_py_that_raises(history: History) -> None:
     history.write("migrations/env.py", "raise RuntimeError('APP_SETTINGS is not set')")
     message = history.fails(RevisionFailedError)
     assert "RuntimeError: APP_SETTINGS is not set" in message
-    assert 'migrations/env.py", line 1' in message
+    assert "migrations/env.py, line 1: RuntimeError" in message
     assert "revision 0001" not in message
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -153,7 +154,15 @@ def _failure(error: BaseException, request: Request) -> Answer:
         message = str(error)
     if isinstance(error, DBAPIError) and error.statement:
         message += f"\nin the statement: {error.statement.strip()[:500]}"
+    if not revision:
+        message = f"{_own_line(error.__traceback__, request)}{message}"
     return Answer(FAILED, message, revision, _relative(file, request.root))
+
+
+def _own_line(trace: TracebackType | None, request: Request) -> str:
+    """The innermost line of the project's own in a traceback: in env.py, or in what it imports."""
+    own = [frame for frame in traceback.extract_tb(trace) if fingerprint.is_own(frame.filename, Path(request.root))]
+    return f"{_relative(own[-1].filename, request.root)}, line {own[-1].lineno}: " if own else ""
 
 
 def _revision(trace: TracebackType | None) -> tuple[str, str]:
