@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from pytest_pristine.errors import SettingError
+from pytest_pristine.postgres import connections, databases, marks
 from pytest_pristine.servers.cluster import Cluster
 from tests.conftest import finish, new_home, wait_until
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from pytest_pristine.postgres.connections import Connection
     from tests.conftest import Home, Project
     from tests.servers.conftest import Resolve, Use
 
@@ -210,6 +212,23 @@ def test_a_killed_server_is_started_again(worn_home: Home, use: Use) -> None:
     use(worn_home)
     assert starts(worn_home) == started + 1
     wait_until(lambda: len(worn_home.keepers()) == 1, "there is one keeper")
+
+
+def test_the_keeper_makes_the_next_database(worn_home: Home, use: Use) -> None:
+    """After a run the keeper copies its template, and the next run works in that copy."""
+    use(worn_home)
+    url = Cluster(worn_home.server(), None).address()
+    assert url is not None
+    with connections.connect(url, "test") as connection:
+        wait_until(lambda: spares_in(connection) != [], "there is a spare")
+        (first,) = spares_in(connection)
+        use(worn_home)
+        wait_until(lambda: spares_in(connection) not in ([], [first]), "there is another spare")
+
+
+def spares_in(connection: Connection) -> list[str]:
+    """The names of the spares on the server."""
+    return [database.name for database in databases.ours(connection) if database.mark.kind == marks.SPARE]
 
 
 @pytest.mark.parametrize("whose", ["nobody's", "another program's"])

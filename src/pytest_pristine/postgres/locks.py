@@ -61,6 +61,11 @@ def build(template: str) -> str:
     return f"template:{template}"
 
 
+def spare(database: str) -> str:
+    """The subject of the lock under which a spare is taken or dropped."""
+    return f"spare:{database}"
+
+
 def target(database: str) -> str:
     """The subject of the lock of the run that works in a database the user named."""
     return f"target:{database}"

@@ -15,6 +15,7 @@ SCRATCH = "scratch"
 TEMPLATE = "template"
 CLONE = "clone"
 TARGET = "target"
+SPARE = "spare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +23,11 @@ class Mark:
     """What the COMMENT of a database of ours says.
 
     Attributes:
-        kind: `scratch` (being made), `template` (sealed), `clone` (a worker's) or `target` (one that the user named).
+        kind: `scratch` (being made), `template` (sealed), `spare` (a copy that waits for a run), `clone` (a worker's)
+            or `target` (one that the user named).
         run: Id of the run that leases it, or that made it.
         project: Label of the project it belongs to.
-        fingerprint: Digest of what the migrations were made of when it was built.
+        fingerprint: Digest of what the migrations were made of when it was built; of a spare, its template's name.
         used: When a template was used last, in UTC, as ISO 8601 has it.
         inputs: What else the migrations read, each with its digest; see `migrations.fingerprint`.
     """

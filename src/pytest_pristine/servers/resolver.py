@@ -102,6 +102,8 @@ def _inspect(source: str, offer: Offer, settings: Settings, passed_over: tuple[R
 
 def _maintenance(url: URL) -> URL:
     """A database where our locks meet those of other runs and that no run renames or drops."""
+    if url.database in connections.MAINTENANCE_DATABASES:
+        return url
     for name in connections.MAINTENANCE_DATABASES:
         if connections.answers(url.set(database=name)):
             return url.set(database=name)

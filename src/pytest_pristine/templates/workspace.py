@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy.engine import URL
 
 from pytest_pristine.migrations.migrator import Migrator
-from pytest_pristine.postgres import connections, databases, locks, marks, names
+from pytest_pristine.postgres import connections, databases, locks, marks, names, spares
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
@@ -69,7 +69,8 @@ def lease(
         with builder.template(rebuild=rebuild) as template:
             clone = names.clone(target or f"{names.PREFIX}_{project}", run, worker)
             mark = Mark(marks.CLONE, run, project, template.mark.fingerprint)
-            databases.create(connection, clone, mark, template=template.name)
+            if not spares.take(connection, template, clone, mark):
+                databases.create(connection, clone, mark, template=template.name)
         name = clone
         if target is not None:
             databases.copy_properties(connection, target, clone)

@@ -1,0 +1,79 @@
+"""Spare copies of templates, made while nobody waits, so that the next run need not.
+
+A copy takes some hundred files, which is the longest step of a warm start. Nobody can connect to a spare: it is what
+its template is until a run takes it.
+"""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from pytest_pristine.postgres import databases, locks, marks, names
+from pytest_pristine.postgres.connections import Connection
+from pytest_pristine.postgres.databases import Database
+from pytest_pristine.postgres.marks import Mark
+
+# Templates that have a spare: those of the projects that a person works on at a time.
+_TEMPLATES = 2
+
+
+def prepare(connection: Connection) -> None:
+    """Have a spare of each template that was used last, and none of any other.
+
+    Args:
+        connection: To the server's maintenance database.
+    """
+    known = list(databases.ours(connection))
+    templates = [database for database in known if database.sealed and database.mark.kind == marks.TEMPLATE]
+    wanted = {template.name: template for template in sorted(templates, key=lambda each: each.mark.used)[-_TEMPLATES:]}
+    for spare in known:
+        if spare.mark.kind == marks.SPARE and wanted.pop(spare.mark.fingerprint, None) is None:
+            with locks.held(connection, locks.spare(spare.name)):
+                _drop_if_spare(connection, spare.name)
+    for template in wanted.values():
+        _make(connection, template)
+
+
+def take(connection: Connection, template: Database, name: str, mark: Mark) -> bool:
+    """Turn a spare of the template into a database with this name and mark.
+
+    Returns:
+        Whether there was one.
+    """
+    for spare in databases.ours(connection):
+        if (spare.mark.kind, spare.mark.fingerprint) != (marks.SPARE, template.name):
+            continue
+        with locks.held_if_free(connection, locks.spare(spare.name)) as free:
+            if not free or databases.find(connection, spare.name) is None:
+                continue
+            with connection.transaction():
+                databases.rename(connection, spare.name, name)
+                databases.set_mark(connection, name, mark)
+                _allow_connections(connection, name, allow=True)
+            return True
+    return False
+
+
+def _make(connection: Connection, template: Database) -> None:
+    """Make a spare; whoever looks for one meanwhile does not find it, and makes a copy of its own."""
+    name = names.scratch()
+    with locks.held_if_free(connection, locks.build(template.mark.fingerprint)) as free:
+        # The template may have been dropped since it was listed, or is being replaced now.
+        if not free or databases.find(connection, template.name) is None:
+            return
+        databases.create(connection, name, Mark(marks.SCRATCH, "", template.mark.project), template=template.name)
+    with connection.transaction():
+        _allow_connections(connection, name, allow=False)
+        databases.set_mark(connection, name, Mark(marks.SPARE, "", template.mark.project, template.name))
+
+
+def _drop_if_spare(connection: Connection, name: str) -> None:
+    """Drop a spare unless a run has taken it meanwhile."""
+    database = databases.find(connection, name)
+    if database is not None and database.mark.kind == marks.SPARE:
+        databases.drop(connection, name)
+
+
+def _allow_connections(connection: Connection, name: str, *, allow: bool) -> None:
+    statement = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
+    connection.execute(statement.format(sql.Identifier(name), sql.Literal(allow)))

@@ -1,0 +1,82 @@
+"""Spares: copies of templates, made beforehand."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from pytest_pristine.postgres import connections, databases, marks, spares
+from pytest_pristine.postgres.databases import Database
+from pytest_pristine.postgres.marks import Mark
+
+if TYPE_CHECKING:
+    from pytest_pristine.postgres.connections import Connection
+    from tests.conftest import Server
+
+
+@pytest.fixture
+def connection(any_server: Server) -> Iterator[Connection]:
+    """A connection to the maintenance database; what the test made is dropped at its end."""
+    with connections.connect(any_server.url, "test") as connection:
+        before = {database.name for database in databases.ours(connection)}
+        yield connection
+        for database in databases.ours(connection):
+            if database.name not in before:
+                databases.drop(connection, database.name)
+
+
+@pytest.fixture
+def template(connection: Connection) -> Database:
+    """A sealed template, used later than any other."""
+    name = f"pristine_spares_{secrets.token_hex(4)}"
+    mark = Mark(marks.TEMPLATE, "", "spares", secrets.token_hex(6), used="9999-01-01")
+    databases.create(connection, name, mark)
+    databases.seal(connection, name)
+    return Database(name, mark, sealed=True, sessions=0)
+
+
+def spares_of(connection: Connection, template: Database) -> list[str]:
+    """The names of a template's spares."""
+    found = databases.ours(connection)
+    return [each.name for each in found if (each.mark.kind, each.mark.fingerprint) == (marks.SPARE, template.name)]
+
+
+def test_one_spare_of_a_template(connection: Connection, template: Database) -> None:
+    """A template that was used last gets one spare, however often it is asked for."""
+    spares.prepare(connection)
+    (spare,) = spares_of(connection, template)
+    spares.prepare(connection)
+    assert spares_of(connection, template) == [spare]
+
+
+def test_nobody_can_connect_to_a_spare(connection: Connection, template: Database, any_server: Server) -> None:
+    """Until it is taken a spare is what its template is: it takes no connections."""
+    spares.prepare(connection)
+    (spare,) = spares_of(connection, template)
+    with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+        connections.connect(any_server.url.set(database=spare), "test")
+
+
+def test_a_spare_is_taken_once(connection: Connection, template: Database, any_server: Server) -> None:
+    """Taking a spare gives it name, mark and connections; there is none for the next to ask."""
+    spares.prepare(connection)
+    name = f"pristine_taken_{secrets.token_hex(4)}"
+    mark = Mark(marks.CLONE, "run", "spares")
+    assert spares.take(connection, template, name, mark)
+    taken = databases.find(connection, name)
+    assert taken is not None
+    assert taken.mark == mark
+    connections.connect(any_server.url.set(database=name), "test").close()
+    assert not spares.take(connection, template, f"{name}_2", mark)
+
+
+def test_spares_of_other_templates_are_dropped(connection: Connection, template: Database) -> None:
+    """When its template is gone, a spare goes too."""
+    spares.prepare(connection)
+    databases.drop(connection, template.name)
+    spares.prepare(connection)
+    assert spares_of(connection, template) == []
