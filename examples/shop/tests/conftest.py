@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from pytest_pristine import Workspace
 from sqlalchemy import create_engine, text
+
+from pytest_pristine import Workspace
 
 PRICES: dict[str, int] = {}
 """A cache of the application, outside the database."""
