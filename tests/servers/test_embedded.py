@@ -214,15 +214,15 @@ def test_a_killed_server_is_started_again(worn_home: Home, use: Use) -> None:
     wait_until(lambda: len(worn_home.keepers()) == 1, "there is one keeper")
 
 
-def test_the_keeper_makes_the_next_database(worn_home: Home, use: Use) -> None:
+def test_the_keeper_makes_the_next_database(worn_home: Home, worn: Project) -> None:
     """After a run the keeper copies its template, and the next run works in that copy."""
-    use(worn_home, PRISTINE_LINGER="60")
+    assert worn.run(PRISTINE_LINGER="60").status == 0
     url = Cluster(worn_home.server(), None).address()
     assert url is not None
     with connections.connect(url, "test") as connection:
         wait_until(lambda: spares_in(connection) != [], "there is a spare")
         (first,) = spares_in(connection)
-        use(worn_home, PRISTINE_LINGER="60")
+        assert worn.run(PRISTINE_LINGER="60").status == 0
         wait_until(lambda: spares_in(connection) not in ([], [first]), "there is another spare")
 
 
