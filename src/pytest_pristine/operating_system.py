@@ -130,6 +130,7 @@ def run_as(account: Account | None, command: Sequence[str], *, cwd: Path) -> sub
             stderr=subprocess.STDOUT,
             cwd=cwd,
             env={**os.environ, "LC_ALL": "C"},
+            creationflags=_own_group(),
             check=False,
             user=None if account is None else account.uid,
             group=None if account is None else account.gid,
@@ -141,9 +142,6 @@ def run_as(account: Account | None, command: Sequence[str], *, cwd: Path) -> sub
 
 def spawn_detached(command: Sequence[str], *, cwd: Path, log: Path) -> None:
     """Start a process that outlives us, holds none of our files and hears none of our signals."""
-    flags = 0
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - the command is ours
             command,
@@ -152,10 +150,27 @@ def spawn_detached(command: Sequence[str], *, cwd: Path, log: Path) -> None:
             stderr=output,
             cwd=cwd,
             start_new_session=sys.platform != "win32",
-            creationflags=flags,
+            creationflags=_own_group(),
+            env=_environment(),
         )
     # It is meant to be running still when this object is collected, which subprocess would warn of.
     process.returncode = 0
+
+
+def _own_group() -> int:
+    """Flags for a process that hears no Ctrl-C of ours on Windows; elsewhere that is not a matter of flags."""
+    if sys.platform == "win32":
+        return subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    return 0
+
+
+def _environment() -> dict[str, str]:
+    """Our environment for a process that works elsewhere, and is no part of the test run or of its coverage."""
+    foreign = ("COV_", "COVERAGE_", "PYTEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    if "PYTHONPATH" in kept:
+        kept["PYTHONPATH"] = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry)
+    return kept
 
 
 def free_port(host: str) -> int:

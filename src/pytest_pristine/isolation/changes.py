@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,5 +40,10 @@ class ChangeDetector(Protocol):
     def changes(self) -> Changes:
         """What was written since the last mark."""
 
-    def mark(self, rewritten: Sequence[Relation]) -> None:
-        """Take the present state as pristine, after the rows of these relations were written anew."""
+    def mark(self, rewritten: Mapping[Relation, int | None]) -> None:
+        """Take the present state of these relations as pristine, after their rows were written anew.
+
+        Args:
+            rewritten: Each with the number of its rows, where it is known. One that holds another number by now was
+                written to meanwhile, and counts as changed.
+        """

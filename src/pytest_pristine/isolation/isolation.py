@@ -11,15 +11,18 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import RestoreError
+from pytest_pristine.errors import RestoreError, UnreachableError
 from pytest_pristine.isolation import baseline, blockers, catalogue, restore, restore_as_owner
 from pytest_pristine.isolation.baseline import Baseline
 from pytest_pristine.isolation.catalogue import Coverage, Relation
 from pytest_pristine.isolation.changes import ChangeDetector, Changes
 from pytest_pristine.isolation.probes import Probes
 from pytest_pristine.isolation.restore import Restored
-from pytest_pristine.postgres import connections, urls
+from pytest_pristine.postgres import connections
 from pytest_pristine.postgres.connections import Connection
+
+# Milliseconds that Postgres can wait for a lock at most.
+_LONGEST_TIMEOUT = 2**31 - 1
 
 _log = logging.getLogger("pytest_pristine")
 
@@ -28,7 +31,7 @@ class Restorer(Protocol):
     """A way to put changed relations back."""
 
     def __call__(self, connection: Connection, baseline: Baseline, changes: Changes, /) -> Restored:
-        """Put everything that changed back, in one transaction."""
+        """Put everything that changed back. The caller is in a transaction."""
 
 
 class Isolation:
@@ -94,15 +97,27 @@ class Isolation:
 
     def _detect_and_restore(self) -> Restored:
         relations: Sequence[Relation] = self._baseline.relations
+        changes = Changes()
         try:
             changes = self._detector.changes()
             if not changes:
                 return Restored()
             relations = (*changes.tables, *changes.views, *changes.sequences)
-            restored = self._restore(self._connection, self._baseline, changes)
-            self._detector.mark(restored.rewritten)
+            # Signed before it is committed: what others write from then on is a change.
+            with self._connection.transaction():
+                restored = self._restore(self._connection, self._baseline, changes)
+                self._detector.mark(restored.rewritten)
         except psycopg.errors.LockNotAvailable:
-            raise blockers.explain(self._connection, relations, self._timeout, readers=not self._replica) from None
+            # Reading a materialized view stands in the way of refreshing it, reading a table in that of altering it.
+            readers = not self._replica or bool(changes.views) or any(t.oid in self._baseline.armed for t in relations)
+            raise blockers.explain(self._connection, relations, self._timeout, readers=readers) from None
+        except psycopg.ProgrammingError as error:
+            raise RestoreError(
+                f"to put the database {self._url.database!r} back",
+                f"a schema that a test has changed: {error}",
+                ["schema changes that a test commits are not undone: give such a test a database of its own"],
+            ) from None
+        restore.cut_short(self._connection, restored.emptied)
         return restored
 
     def _connect(self) -> Connection:
@@ -117,10 +132,10 @@ class Isolation:
     def _reconnect(self) -> None:
         try:
             self._connection = self._detector.connection = self._connect()
-        except psycopg.OperationalError as error:
+        except UnreachableError as error:
             raise RestoreError(
                 f"to put the database {self._url.database!r} back",
-                f"our connection was ended, and there is no other to be had: {urls.redact(str(error), self._url)}",
+                f"our connection was ended, and there is no other to be had: {error.found}",
                 ["see the server's log for the reason"],
             ) from None
 
@@ -134,7 +149,7 @@ class Isolation:
 def _prepare(connection: Connection, *, replica: bool, timeout: float) -> None:
     """Set what holds for all restores once: changing the replication role empties the connection's plan cache."""
     settings = {
-        "lock_timeout": f"{round(timeout * 1000)}ms",
+        "lock_timeout": f"{min(max(round(timeout * 1000), 1), _LONGEST_TIMEOUT)}ms",  # 0 would be for ever
         # The database may have settings of its own, meant for the application.
         "statement_timeout": "0",
         "idle_session_timeout": "0",

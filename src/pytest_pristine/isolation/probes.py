@@ -7,7 +7,7 @@ content is read; a sequence, where it stands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -21,6 +21,10 @@ from pytest_pristine.postgres.connections import Connection
 _SIGNATURE = sql.SQL(
     "SELECT count(*) AS rows, bit_xor(hash_record_extended(ROW(t.ctid, t.xmin), 0)) AS versions FROM ONLY {} t"
 )
+
+
+# What no relation has: it counts as changed.
+_NO_SIGNATURE = (-1, 0)
 
 
 @dataclass
@@ -64,9 +68,12 @@ class Probes:
         changed = [relation for relation in self.baseline.relations if relation.oid in found]
         return Changes(*(tuple(r for r in changed if r.kind == kind) for kind in (TABLE, MATERIALIZED_VIEW, SEQUENCE)))
 
-    def mark(self, rewritten: Sequence[Relation]) -> None:
+    def mark(self, rewritten: Mapping[Relation, int | None]) -> None:
         """Sign the relations anew: they hold new versions of the same rows."""
         self._sign([relation for relation in rewritten if self._is_signed(relation)])
+        for relation, rows in rewritten.items():
+            if rows is not None and self._signatures[relation.oid][0] != rows:
+                self._signatures[relation.oid] = _NO_SIGNATURE
 
     def _fill_views(self) -> None:
         views = [view for view in self.baseline.of_kind(MATERIALIZED_VIEW) if self._is_signed(view)]

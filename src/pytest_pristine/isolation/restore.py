@@ -6,11 +6,12 @@ trigger writes while we do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
 from typing import IO
 
+import psycopg
 from psycopg import sql
 
 from pytest_pristine.isolation import silence
@@ -33,12 +34,14 @@ class Restored:
     Attributes:
         rows: Each table with the number of rows that were removed, or written anew where the baseline has rows.
         others: Names of materialized views and sequences.
-        rewritten: Relations that hold new versions of the baseline's rows.
+        rewritten: Relations that hold new versions of the baseline's rows, with their number where it is known.
+        emptied: Tables from which so many rows were deleted that their files should be cut short.
     """
 
     rows: tuple[tuple[str, int], ...] = ()
     others: tuple[str, ...] = ()
-    rewritten: tuple[Relation, ...] = ()
+    rewritten: Mapping[Relation, int | None] = field(default_factory=dict)
+    emptied: tuple[Relation, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.others)
@@ -49,7 +52,7 @@ class Restored:
 
 
 def restore(connection: Connection, baseline: Baseline, changes: Changes) -> Restored:
-    """Put everything that changed back, in one transaction.
+    """Put everything that changed back. The caller is in a transaction.
 
     Args:
         connection: To the database under test, in replica role.
@@ -58,20 +61,24 @@ def restore(connection: Connection, baseline: Baseline, changes: Changes) -> Res
     """
     filled = [table for table in changes.tables if table.oid in baseline.rows]
     armed = [table.oid for table in changes.tables if table.oid in baseline.armed]
-    with connection.transaction():
-        with silence.silenced(connection, armed, silence.IN_REPLICA_ROLE) if armed else nullcontext():
-            deleted = _delete(connection, changes.tables)
-            written = {table.oid: copy_in(connection, table, baseline.rows[table.oid]) for table in filled}
-        refresh(connection, baseline, changes)
-        set_sequences(connection, baseline, changes)
-    for table, count in zip(changes.tables, deleted, strict=True):
-        if count > _VACUUM_ROWS:
-            connection.execute(sql.SQL("VACUUM (TRUNCATE) {}").format(table.identifier))
+    with silence.silenced(connection, armed, silence.IN_REPLICA_ROLE) if armed else nullcontext():
+        deleted = _delete(connection, changes.tables)
+        written = {table: copy_in(connection, table, baseline.rows[table.oid]) for table in filled}
+    refresh(connection, baseline, changes)
+    set_sequences(connection, baseline, changes)
     return Restored(
-        tuple((str(table), written.get(table.oid, n)) for table, n in zip(changes.tables, deleted, strict=True)),
+        tuple((str(table), written.get(table, n)) for table, n in zip(changes.tables, deleted, strict=True)),
         tuple(describe_others(changes)),
-        (*filled, *changes.views),
+        {**written, **dict.fromkeys(changes.views)},
+        tuple(table for table, n in zip(changes.tables, deleted, strict=True) if n > _VACUUM_ROWS),
     )
+
+
+def cut_short(connection: Connection, tables: Sequence[Relation]) -> None:
+    """Give the space of deleted rows back; a table that somebody holds keeps it until the next time."""
+    for table in tables:
+        with suppress(psycopg.errors.LockNotAvailable):
+            connection.execute(sql.SQL("VACUUM (TRUNCATE) {}").format(table.identifier))
 
 
 def _delete(connection: Connection, tables: tuple[Relation, ...]) -> list[int]:

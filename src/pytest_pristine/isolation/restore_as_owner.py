@@ -42,7 +42,7 @@ _REFERENCES = """
 
 
 def restore(connection: Connection, baseline: Baseline, changes: Changes) -> Restored:
-    """Put everything that changed back, in one transaction.
+    """Put everything that changed back. The caller is in a transaction.
 
     Args:
         connection: To the database under test.
@@ -52,15 +52,14 @@ def restore(connection: Connection, baseline: Baseline, changes: Changes) -> Res
     Raises:
         RestoreError: The rows to write anew refer to each other in a circle.
     """
-    with connection.transaction():
-        counts = _count(connection, changes.tables)
-        written = _rewrite(connection, baseline, changes.tables) if changes.tables else {}
-        refresh(connection, baseline, changes)
-        set_sequences(connection, baseline, changes)
+    counts = _count(connection, changes.tables)
+    written = _rewrite(connection, baseline, changes.tables) if changes.tables else {}
+    refresh(connection, baseline, changes)
+    set_sequences(connection, baseline, changes)
     return Restored(
         tuple((str(table), written.get(table, n)) for table, n in zip(changes.tables, counts, strict=True)),
         tuple(describe_others(changes)),
-        (*written, *changes.views),
+        {**written, **dict.fromkeys(changes.views)},
     )
 
 

@@ -111,7 +111,11 @@ class Alembic:
 
     def _location(self) -> str:
         """`script_location`, read without importing Alembic: a warm start never needs it."""
-        parser = configparser.ConfigParser({"here": str(self.config.resolve().parent)})
+        if not self.config.is_file():
+            raise AlembicConfigError(
+                f"the Alembic configuration {self.config.absolute()}", "no such file", ["give its path from __file__"]
+            )
+        parser = configparser.ConfigParser({"here": str(self.config.resolve().parent).replace("%", "%%")})
         try:
             parser.read(self.config, encoding="utf-8")
             location = parser.get("alembic", "script_location")
@@ -119,7 +123,7 @@ class Alembic:
             raise AlembicConfigError(
                 f"script_location in {self.config}",
                 str(error),
-                [f"write script_location = … in {self.config}"],
+                [f"write script_location = … in {self.config}; [tool.alembic] in pyproject.toml is not read"],
             ) from None
         return _package_directory(location) if ":" in location and not Path(location).is_absolute() else location
 

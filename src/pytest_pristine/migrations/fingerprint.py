@@ -78,7 +78,8 @@ def record(root: Path, modules: Iterable[Path], opened: Iterable[Path], listed: 
     packages = {top for path in sources if (top := _top_level(path)) is not None}
     files = {path for path in sources if not _is_installed(path)}
     files |= {path for path in _own(opened, root) if not path.endswith((".pyc", ".pyo"))}
-    found = {_FILE + _relative(path, root): file_digest(Path(path)) for path in files if os.path.isfile(path)}  # noqa: PTH113
+    # A file that was looked for and is missing counts too: it may appear.
+    found = {_FILE + _relative(path, root): file_digest(Path(path)) for path in files}
     found |= {_DIRECTORY + _relative(path, root): listing_digest(Path(path)) for path in _own(listed, root)}
     return found | {_PACKAGE + name: version for name, version in _packages(packages).items()}
 

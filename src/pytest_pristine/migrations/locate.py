@@ -16,7 +16,7 @@ _NOT_OURS = frozenset({"node_modules", "site-packages", "__pycache__", "build", 
 
 
 def alembic_config(root: Path, setting: Value[str | None]) -> Path:
-    """The project's alembic.ini: the one that is set, else the root's, else the only one below it.
+    """The project's alembic.ini: the one that is set, else the root's, the only one below it, or the nearest above it.
 
     Args:
         root: pytest's root directory.
@@ -38,7 +38,14 @@ def alembic_config(root: Path, setting: Value[str | None]) -> Path:
     found = list(_search(root, _DEPTH))
     if len(found) == 1:
         return found[0]
-    raise _none(root) if not found else _several(root, found)
+    if found:
+        raise _several(root, found)
+    # Without an ini file pytest's root is the directory of the tests that were named.
+    above = (parent / NAME for parent in root.parents)
+    try:
+        return next(path for path in above if path.is_file())
+    except StopIteration:
+        raise _none(root) from None
 
 
 def _search(directory: Path, depth: int) -> Iterator[Path]:
@@ -60,7 +67,7 @@ def _search(directory: Path, depth: int) -> Iterator[Path]:
 
 def _none(root: Path) -> AlembicConfigError:
     return AlembicConfigError(
-        f"{NAME} in {root} or up to {_DEPTH} directories below it",
+        f"{NAME} in {root}, up to {_DEPTH} directories below it, or above it",
         "none",
         [
             "set pristine_alembic_config in the ini file to its path",

@@ -82,8 +82,8 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
     url = make_url(request.url)
     read = Read()
     guard = _guard(url)
+    engine = create_engine(urls.synchronous(url), poolclass=pool.NullPool)
     event.listen(Engine, "do_connect", guard)
-    engine = create_engine(url, poolclass=pool.NullPool)
     try:
         with engine.connect() as connection:
             config = _configure(request, connection)

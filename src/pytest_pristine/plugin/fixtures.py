@@ -59,7 +59,9 @@ def postgres_engine(postgres_url: URL) -> Iterator[Engine]:
     """The one SQLAlchemy engine that all tests share."""
     from sqlalchemy import create_engine  # heavy, and most runs need none
 
-    engine = create_engine(postgres_url)
+    from pytest_pristine.postgres import urls  # the same
+
+    engine = create_engine(urls.synchronous(postgres_url))
     yield engine
     engine.dispose()
 

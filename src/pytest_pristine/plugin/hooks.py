@@ -61,7 +61,10 @@ def pytest_runtest_makereport(
     if call.excinfo is not None and isinstance(call.excinfo.value, PristineError):
         error = call.excinfo.value
         first = state.tell(item.config, error, item.nodeid)
-        report.longrepr = f"pytest-pristine\n{error if first == item.nodeid else f'the same error as in {first}'}"
+        # The first line is all that a summary shows.
+        reason = error.found.splitlines()[0]
+        told = str(error) if first == item.nodeid else f"the same error as in {first}"
+        report.longrepr = f"pytest-pristine: {reason}\n{told}"
     return report
 
 

@@ -32,6 +32,14 @@ MAINTENANCE_DATABASES = ("postgres", "template1")
 _THIS_MACHINE = ("localhost", "127.0.0.1")
 
 
+# Settings of the database or the role that are meant for the application, and would end our sessions or our waiting.
+_NEUTRAL = """
+    SELECT set_config(name, CASE vartype WHEN 'bool' THEN 'off' ELSE '0' END, false) FROM pg_settings
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_session_timeout',
+                   'idle_in_transaction_session_timeout', 'default_transaction_read_only')
+"""
+
+
 def connect(url: URL, purpose: str) -> Connection:
     """Open a connection in autocommit mode.
 
@@ -40,17 +48,28 @@ def connect(url: URL, purpose: str) -> Connection:
         purpose: What it is for; people see it in pg_stat_activity as `pristine: <purpose>`.
 
     Raises:
-        psycopg.OperationalError: There is no connection to be had.
+        UnreachableError: There is no connection to be had. psycopg's own error must not pass: a traceback of it shows
+            the arguments, the password among them.
     """
+    try:
+        return _open(url, purpose)
+    except psycopg.OperationalError as error:
+        said = urls.redact(str(error).strip(), url)
+    raise UnreachableError(f"a connection to {urls.show(url)} ({purpose})", said, ["see the server's log"])
+
+
+def _open(url: URL, purpose: str) -> Connection:
     named = {"application_name": f"pristine: {purpose}"}
     arguments = {"connect_timeout": CONNECT_TIMEOUT} | urls.conninfo(url) | named
-    return psycopg.connect(**arguments, autocommit=True)  # type: ignore[arg-type]
+    connection = psycopg.connect(**arguments, autocommit=True)  # type: ignore[arg-type]
+    connection.execute(_NEUTRAL)
+    return connection
 
 
 def answers(url: URL) -> bool:
     """Whether a connection can be had."""
     try:
-        connect(url, "probe").close()
+        _open(url, "probe").close()
     except psycopg.OperationalError:
         return False
     return True
@@ -73,7 +92,7 @@ def connect_or_explain(url: URL, purpose: str, origin: str) -> Connection:
     """
     sought = f"the Postgres at {urls.show(url)} (from {origin})"
     try:
-        return connect(url, purpose)
+        return _open(url, purpose)
     except psycopg.ProgrammingError as error:
         said = urls.redact(str(error).strip(), url)
         raise NotAPostgresUrlError(sought, said, [f"correct the parameters of the URL in {origin}"]) from None
@@ -116,7 +135,7 @@ def _databases(url: URL) -> dict[str, bool] | None:
         if name == url.database:
             continue
         try:
-            with connect(url.set(database=name), "explain") as connection:
+            with _open(url.set(database=name), "explain") as connection:
                 rows = connection.execute("SELECT datname, datallowconn FROM pg_database ORDER BY datname")
                 return {str(name): bool(allows) for name, allows in rows}
         except psycopg.OperationalError:

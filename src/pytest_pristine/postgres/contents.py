@@ -44,6 +44,9 @@ _QUERY = """
         SELECT 'foreign data wrapper', fdwname::text, 'pg_foreign_data_wrapper'::regclass, oid
         FROM pg_foreign_data_wrapper
         UNION ALL
+        SELECT 'default privileges', pg_get_userbyid(defaclrole)::text, 'pg_default_acl'::regclass, oid
+        FROM pg_default_acl
+        UNION ALL
         SELECT 'server', srvname::text, 'pg_foreign_server'::regclass, oid FROM pg_foreign_server
     )
     SELECT what, name, count(*) OVER () FROM things

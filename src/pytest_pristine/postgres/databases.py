@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import psycopg
 from psycopg import errors, sql
 
 from pytest_pristine.postgres import marks
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.marks import Mark
+
+_log = logging.getLogger("pytest_pristine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +22,14 @@ class Database:
     """A database that carries our mark.
 
     Attributes:
+        oid: Its oid, which tells it from another of the same name.
         name: Its name.
         mark: What its COMMENT says.
         sealed: It is a template that nobody can connect to.
         sessions: How many sessions are connected to it.
     """
 
+    oid: int
     name: str
     mark: Mark
     sealed: bool
@@ -31,7 +37,7 @@ class Database:
 
 
 _OURS = """
-    SELECT d.datname, shobj_description(d.oid, 'pg_database'), d.datistemplate AND NOT d.datallowconn,
+    SELECT d.oid, d.datname, shobj_description(d.oid, 'pg_database'), d.datistemplate AND NOT d.datallowconn,
            (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid)
     FROM pg_database d
     WHERE shobj_description(d.oid, 'pg_database') LIKE 'pytest-pristine: %%'
@@ -51,10 +57,10 @@ def find(connection: Connection, name: str) -> Database | None:
 
 
 def _select(connection: Connection, name: str | None) -> Iterator[Database]:
-    for datname, comment, sealed, sessions in connection.execute(_OURS, {"name": name}).fetchall():
+    for oid, datname, comment, sealed, sessions in connection.execute(_OURS, {"name": name}).fetchall():
         mark = marks.read(str(comment))
         if mark is not None:
-            yield Database(str(datname), mark, bool(sealed), int(str(sessions)))
+            yield Database(int(str(oid)), str(datname), mark, bool(sealed), int(str(sessions)))
 
 
 def create(connection: Connection, name: str, mark: Mark, template: str = "template0", like: str | None = None) -> None:
@@ -159,17 +165,19 @@ def exchange(connection: Connection, name: str, mark: Mark, new: str, aside: str
     """Put the database `new` in the place of `name`, which is kept as `aside`, both with new marks; all or nothing.
 
     Returns:
-        Whether it was done: False when somebody is connected to `name`.
+        Whether it was done: False when somebody is connected to `name`, or what bears that name now is not ours.
     """
     try:
         with connection.transaction():
             rename(connection, name, aside)
+            if find(connection, aside) is None:
+                raise psycopg.Rollback
             set_mark(connection, aside, aside_mark)
             rename(connection, new, name)
             set_mark(connection, name, mark)
     except errors.ObjectInUse:
         return False
-    return True
+    return find(connection, aside) is not None
 
 
 _OWNER = """
@@ -221,7 +229,12 @@ def copy_properties(connection: Connection, source: str, target: str) -> None:
         )
         names = _names(str(value)) if setting in _LISTS else [str(value)]
         typed = sql.SQL(", ").join(map(sql.Literal, names))
-        connection.execute(sql.SQL("ALTER {} SET {} TO {}").format(subject, sql.Identifier(str(setting)), typed))
+        statement = sql.SQL("ALTER {} SET {} TO {}").format(subject, sql.Identifier(str(setting)), typed)
+        try:
+            connection.execute(statement)
+        except errors.InsufficientPrivilege:
+            # A superuser set it; the database that we make beside does without.
+            _log.warning("the setting %s of %s is not ours to give: %s does without", setting, source, target)
     grants = connection.execute(_GRANTS, [source]).fetchall()
     if grants:
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))

@@ -27,7 +27,7 @@ class Mark:
             or `target` (one that the user named).
         run: Id of the run that leases it, or that made it.
         project: Label of the project it belongs to.
-        fingerprint: Digest of what the migrations were made of when it was built; of a spare, its template's name.
+        fingerprint: Digest of what the migrations were made of when it was built; of a spare, its template's oid.
         used: When a template was used last, in UTC, as ISO 8601 has it.
         inputs: What else the migrations read, each with its digest; see `migrations.fingerprint`.
     """

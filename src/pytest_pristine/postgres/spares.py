@@ -25,7 +25,8 @@ def prepare(connection: Connection) -> None:
     """
     known = list(databases.ours(connection))
     templates = [database for database in known if database.sealed and database.mark.kind == marks.TEMPLATE]
-    wanted = {template.name: template for template in sorted(templates, key=lambda each: each.mark.used)[-_TEMPLATES:]}
+    latest = sorted(templates, key=lambda template: template.mark.used)[-_TEMPLATES:]
+    wanted = {str(template.oid): template for template in latest}
     for spare in known:
         if spare.mark.kind == marks.SPARE and wanted.pop(spare.mark.fingerprint, None) is None:
             with locks.held(connection, locks.spare(spare.name)):
@@ -41,7 +42,8 @@ def take(connection: Connection, template: Database, name: str, mark: Mark) -> b
         Whether there was one.
     """
     for spare in databases.ours(connection):
-        if (spare.mark.kind, spare.mark.fingerprint) != (marks.SPARE, template.name):
+        # A template that was built anew may have the name of the one before.
+        if (spare.mark.kind, spare.mark.fingerprint) != (marks.SPARE, str(template.oid)):
             continue
         with locks.held_if_free(connection, locks.spare(spare.name)) as free:
             if not free or databases.find(connection, spare.name) is None:
@@ -57,14 +59,16 @@ def take(connection: Connection, template: Database, name: str, mark: Mark) -> b
 def _make(connection: Connection, template: Database) -> None:
     """Make a spare; whoever looks for one meanwhile does not find it, and makes a copy of its own."""
     name = names.scratch()
-    with locks.held_if_free(connection, locks.build(template.mark.fingerprint)) as free:
-        # The template may have been dropped since it was listed, or is being replaced now.
-        if not free or databases.find(connection, template.name) is None:
-            return
-        databases.create(connection, name, Mark(marks.SCRATCH, "", template.mark.project), template=template.name)
-    with connection.transaction():
-        _allow_connections(connection, name, allow=False)
-        databases.set_mark(connection, name, Mark(marks.SPARE, "", template.mark.project, template.name))
+    mark = Mark(marks.SPARE, "", template.mark.project, str(template.oid))
+    with (
+        locks.held(connection, locks.spare(name)),
+        locks.held_if_free(connection, locks.build(template.mark.fingerprint)) as free,
+    ):
+        # The template may have been dropped or replaced since it was listed, or is being replaced now.
+        current = databases.find(connection, template.name)
+        if free and current is not None and current.oid == template.oid:
+            databases.create(connection, name, mark, template=template.name)
+            _allow_connections(connection, name, allow=False)
 
 
 def _drop_if_spare(connection: Connection, name: str) -> None:

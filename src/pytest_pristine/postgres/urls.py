@@ -36,6 +36,9 @@ def parse(text: str, origin: str) -> URL:
         raise NotAPostgresUrlError(sought, found, [f"set {origin} to a Postgres URL"]) from None
     if backend not in ("postgresql", "postgres"):
         raise NotAPostgresUrlError(sought, f"a URL of {backend}", [_instead_of(backend, origin)])
+    if "@" in (url.host or ""):
+        found = "a URL with an @ in its password (not shown)"
+        raise NotAPostgresUrlError(sought, found, [f"write it as %40 in {origin}"])
     if not url.database:
         raise NotAPostgresUrlError(
             sought, f"{show(url)}, which names no database", [f"end the URL in {origin} with /name"]
@@ -47,6 +50,11 @@ def _instead_of(backend: str, origin: str) -> str:
     if backend == "sqlite":
         return f"unset {origin}: a Postgres is then found or started, and the tests prove what production does"
     return f"set {origin} to a Postgres URL"
+
+
+def synchronous(url: URL) -> URL:
+    """The URL with a driver for a plain engine: psycopg in the place of one that works with asyncio alone."""
+    return url.set(drivername="postgresql+psycopg") if url.get_dialect().is_async else url
 
 
 def show(url: URL) -> str:
@@ -80,8 +88,15 @@ def redact(text: str, url: URL) -> str:
     for password in _passwords(url):
         if password not in show(url):
             for spelling in {password, quote(password, safe=""), quote(password, safe=" +"), quote_plus(password)}:
-                text = text.replace(spelling, _HIDDEN)
+                text = _whole(spelling).sub(_HIDDEN, text)
     return text
+
+
+def _whole(word: str) -> re.Pattern[str]:
+    """A pattern for a text that is no part of a longer word: a short password is part of many."""
+    before = r"(?<!\w)" if re.match(r"\w", word) else ""
+    after = r"(?!\w)" if re.search(r"\w$", word) else ""
+    return re.compile(before + re.escape(word) + after)
 
 
 def _passwords(url: URL) -> list[str]:

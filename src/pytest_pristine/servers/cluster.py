@@ -141,7 +141,9 @@ class Cluster:
         if port is None and operating_system.sockets_work(sockets):
             operating_system.make_private(sockets, self.account)
             options = {"listen_addresses": "", "unix_socket_directories": str(sockets), "port": "5432"}
-            url = URL.create("postgresql+psycopg", login.user, database="postgres", query={"host": str(sockets)})
+            url = URL.create(
+                "postgresql+psycopg", login.user, port=5432, database="postgres", query={"host": str(sockets)}
+            )
             self._pg_ctl_start(binaries, options)
         else:
             url = self._start_on_tcp(binaries, login, port)
@@ -219,14 +221,11 @@ class Cluster:
         """The server's main process; None when it does not run.
 
         The pid file outlives a crash. Its number may then belong to a process that nobody has reaped, or by now to
-        another one: one that started after the file was written is not the server.
+        another one: the server is the one that was started with this data directory.
         """
         path = self.data / "postmaster.pid"
         try:
             process = psutil.Process(int(path.read_text(encoding="utf-8").split("\n", 1)[0]))
-            ended = process.status() == psutil.STATUS_ZOMBIE
-            started = process.create_time()
-            written = path.stat().st_mtime
+            return process if str(self.data) in process.cmdline() else None
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
-        return process if started <= written + 1 and not ended else None

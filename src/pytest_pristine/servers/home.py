@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pytest_pristine import operating_system
@@ -44,12 +45,33 @@ def provide(setting: Value[str | None], account: Account | None) -> Path:
 
 
 def server(directory: Path, name: str) -> Path:
-    """The directory of one server, made if it is not there."""
+    """The directory of one server, made if it is not there.
+
+    Raises:
+        SettingError: It is not ours to write.
+    """
     path = directory / "servers" / name
-    operating_system.make_passable(path)
+    try:
+        operating_system.make_passable(path)
+    except OSError as error:
+        raise _not_ours(path, str(error.strerror)) from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise _not_ours(path, "it belongs to another account")
     return path
 
 
 def servers(directory: Path, pattern: str = "*") -> list[Path]:
-    """The directories of the servers there are."""
-    return sorted((directory / "servers").glob(pattern))
+    """The directories of the servers there are.
+
+    Raises:
+        SettingError: They are not ours to read.
+    """
+    try:
+        return sorted((directory / "servers").glob(pattern))
+    except OSError as error:
+        raise _not_ours(directory, str(error.strerror)) from None
+
+
+def _not_ours(path: Path, reason: str) -> SettingError:
+    remedy = "set PRISTINE_HOME to a directory of your own"
+    return SettingError(f"a directory for servers in {path}", reason, [remedy])

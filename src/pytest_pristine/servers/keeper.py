@@ -16,6 +16,7 @@ import psycopg
 from filelock import FileLock, Timeout
 
 from pytest_pristine import operating_system
+from pytest_pristine.errors import ServerError
 from pytest_pristine.postgres import connections, spares
 from pytest_pristine.servers import leases
 from pytest_pristine.servers.binaries import Binaries
@@ -76,7 +77,7 @@ def _prepare_spares(cluster: Cluster) -> None:
     try:
         with connections.connect(url, "spares") as connection:
             spares.prepare(connection)
-    except psycopg.Error as error:
+    except (psycopg.Error, ServerError) as error:
         print(f"no spare was made: {error}", flush=True)  # noqa: T201 - into the keeper's log
 
 

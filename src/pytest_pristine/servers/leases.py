@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 _FOLDER = "leases"
-_SEPARATOR = "-linger-"
+_LINGER = "linger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,9 @@ def take(server: Path, linger: float) -> Lease:
     folder.mkdir(exist_ok=True)
     sweep(server)
     # A run may end in another thread than it began in.
-    lock = FileLock(folder / f"{secrets.token_hex(8)}{_SEPARATOR}{linger:g}", thread_local=False)
+    lock = FileLock(folder / secrets.token_hex(8), thread_local=False)
     lock.acquire(timeout=0)
+    (server / _LINGER).write_text(f"{linger:g}", encoding="utf-8")
     return Lease(lock)
 
 
@@ -50,10 +51,9 @@ def held(server: Path) -> int:
 
 
 def linger(server: Path) -> float:
-    """For how many seconds the last run to take a lease wants the server to stay; its file outlives it."""
-    files = _files(server)
-    newest = max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
-    return 0.0 if newest is None else float(newest.name.partition(_SEPARATOR)[2])
+    """For how many seconds the last run to take a lease wants the server to stay."""
+    path = server / _LINGER
+    return float(path.read_text(encoding="utf-8")) if path.exists() else 0.0
 
 
 def sweep(server: Path) -> None:
@@ -64,7 +64,7 @@ def sweep(server: Path) -> None:
 
 
 def _files(server: Path) -> list[Path]:
-    return sorted((server / _FOLDER).glob(f"*{_SEPARATOR}*"))
+    return sorted((server / _FOLDER).glob("*"))
 
 
 def _is_locked(path: Path) -> bool:

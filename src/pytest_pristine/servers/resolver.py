@@ -102,10 +102,8 @@ def _inspect(source: str, offer: Offer, settings: Settings, passed_over: tuple[R
 
 def _maintenance(url: URL) -> URL:
     """A database where our locks meet those of other runs and that no run renames or drops."""
-    if url.database in connections.MAINTENANCE_DATABASES:
-        return url
     for name in connections.MAINTENANCE_DATABASES:
-        if connections.answers(url.set(database=name)):
+        if url.database == name or connections.answers(url.set(database=name)):
             return url.set(database=name)
     raise PrivilegeError(
         f"a database for maintenance on {urls.show(url)}: {' or '.join(connections.MAINTENANCE_DATABASES)}",

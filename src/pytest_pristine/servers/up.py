@@ -100,9 +100,9 @@ def start(settings: Settings, port: int, user: str, password: str | None, databa
         if url is not None:
             _check_same(url, port, login if password else replace(login, password=str(url.password)))
             return _describe(cluster, port, url), False
+        _check_port(port)
         _discard(cluster)
         try:
-            _check_port(port)
             cluster.initialise(programs, login)
             url = _create_database(cluster.start(programs, login, port), login)
             cluster.remember(url)

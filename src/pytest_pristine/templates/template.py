@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import psycopg
+from psycopg import sql
 from sqlalchemy.engine import URL
 
+from pytest_pristine.errors import PrivilegeError
 from pytest_pristine.migrations.migrator import Migrator
-from pytest_pristine.postgres import databases, locks, marks, names
+from pytest_pristine.postgres import connections, databases, locks, marks, names
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
@@ -76,7 +79,10 @@ class Builder:
     def _fingerprint(self) -> str:
         server = self.connection.execute(_SERVER).fetchone()
         locale = databases.locale(self.connection, self.like)
-        return names.digest(str(FORMAT), str(server), str(locale), self.project, self.migrator.fingerprint())
+        extensions = ",".join(self._extensions())
+        return names.digest(
+            str(FORMAT), str(server), str(locale), extensions, self.project, self.migrator.fingerprint()
+        )
 
     def _find(self, fingerprint: str) -> Database | None:
         """The template whose known and recorded inputs are all as they are now."""
@@ -102,12 +108,37 @@ class Builder:
         databases.create(self.connection, scratch, mark, like=self.like)
         try:
             url = self.url.set(database=scratch)
+            self._add_extensions(url)
             inputs = dict(self.migrator.migrate(url))
             normalise.sequences(url)
             return self._seal(scratch, Mark(marks.TEMPLATE, self.session, self.project, fingerprint, inputs=inputs))
         except BaseException:
             databases.drop(self.connection, scratch)
             raise
+
+    def _extensions(self) -> list[str]:
+        """The extensions that somebody installed for us in the database that the user named."""
+        if self.like is None:
+            return []
+        with connections.connect(self.url.set(database=self.like), "extensions") as connection:
+            rows = connection.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname")
+            return [str(row[0]) for row in rows]
+
+    def _add_extensions(self, url: URL) -> None:
+        extensions = self._extensions()
+        if not extensions:
+            return
+        with connections.connect(url, "extensions") as connection:
+            for name in extensions:
+                statement = sql.SQL("CREATE EXTENSION IF NOT EXISTS {} CASCADE").format(sql.Identifier(name))
+                try:
+                    connection.execute(statement)
+                except psycopg.errors.InsufficientPrivilege:
+                    raise PrivilegeError(
+                        f"a schema with the extension {name}, which {self.like} has",
+                        f"the role {connection.info.user!r} may not install it",
+                        ["connect as a superuser, or have the extension marked as trusted"],
+                    ) from None
 
     def _seal(self, scratch: str, mark: Mark) -> Database:
         """Turn a finished scratch database into a template, in one transaction."""
@@ -120,7 +151,10 @@ class Builder:
             databases.set_mark(self.connection, scratch, mark)
             databases.rename(self.connection, scratch, name)
             databases.seal(self.connection, name)
-        return Database(name, mark, sealed=True, sessions=0)
+        sealed = databases.find(self.connection, name)
+        if sealed is None:
+            raise LookupError(f"no template {name!r}, which was sealed just now")
+        return sealed
 
 
 def retire(connection: Connection, project: str) -> None:

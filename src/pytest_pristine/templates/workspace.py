@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psycopg
 from sqlalchemy.engine import URL
 
 from pytest_pristine.migrations.migrator import Migrator
@@ -66,16 +67,16 @@ def lease(
     with connections.connect(url, f"run {run}") as connection:
         locks.take(connection, locks.lease(run))
         builder = Builder(connection, url, migrator, project, run, session, like=target)
-        with builder.template(rebuild=rebuild) as template:
-            clone = names.clone(target or f"{names.PREFIX}_{project}", run, worker)
-            mark = Mark(marks.CLONE, run, project, template.mark.fingerprint)
-            if not spares.take(connection, template, clone, mark):
-                databases.create(connection, clone, mark, template=template.name)
-        name = clone
-        if target is not None:
-            databases.copy_properties(connection, target, clone)
-            name = _take_target(connection, target, clone, run, project)
         try:
+            with builder.template(rebuild=rebuild) as template:
+                clone = names.clone(target or f"{names.PREFIX}_{project}", run, worker)
+                mark = Mark(marks.CLONE, run, project, template.mark.fingerprint)
+                if not spares.take(connection, template, clone, mark):
+                    databases.create(connection, clone, mark, template=template.name)
+            name = clone
+            if target is not None:
+                databases.copy_properties(connection, target, clone)
+                name = _take_target(connection, target, clone, run, project)
             yield Workspace(url.set(database=name), template.name)
         finally:
             _clean_up(connection, run, project)
@@ -106,10 +107,17 @@ def _clean_up(connection: Connection, run: str, project: str) -> None:
     """Drop this run's databases, those of runs that died, and templates nobody has needed for long."""
     if connection.closed:
         return
-    for database in databases.ours(connection):
-        if database.mark.kind in (marks.CLONE, marks.SCRATCH):
+    made = [each for each in databases.ours(connection) if each.mark.kind in (marks.CLONE, marks.SCRATCH)]
+    for database in sorted(made, key=lambda each: each.mark.run != run):
+        try:
             _drop_if_over(connection, database, run)
-    retire(connection, project)
+        except psycopg.Error as error:
+            # Another role's, say: whoever may drop it does so at the end of a run of theirs.
+            _log.warning("%s is over and cannot be dropped: %s", database.name, error)
+    try:
+        retire(connection, project)
+    except psycopg.Error as error:
+        _log.warning("old templates cannot be dropped: %s", error)
 
 
 def _drop_if_over(connection: Connection, database: Database, run: str) -> None:
@@ -118,6 +126,6 @@ def _drop_if_over(connection: Connection, database: Database, run: str) -> None:
         databases.drop(connection, database.name)
         return
     with locks.held_if_free(connection, locks.lease(database.mark.run)) as free:
-        # Another run may have dropped it since it was listed.
-        if free and databases.find(connection, database.name) is not None:
+        # Another run may have dropped it since it was listed, or made it something else.
+        if free and databases.find(connection, database.name) == database:
             databases.drop(connection, database.name)
