@@ -40,7 +40,7 @@ def test_none_is_an_error_that_says_where_was_looked(tmp_path: Path) -> None:
     with pytest.raises(AlembicConfigError) as caught:
         locate.alembic_config(tmp_path, UNSET)
     message = one_line(str(caught.value))
-    assert f"sought: alembic.ini in {tmp_path} or up to 3 directories below it" in message
+    assert f"sought: alembic.ini in {tmp_path}, up to 3 directories below it, or above it" in message
     assert "found: none" in message
     assert "set pristine_alembic_config in the ini file to its path" in message
     assert "alembic init" in message

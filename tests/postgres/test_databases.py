@@ -61,7 +61,8 @@ def test_create_marks(any_server: Server, connection: Connection, name: str) -> 
     databases.create(connection, name, MARK)
     assert exists(any_server, name)
     found = databases.find(connection, name)
-    assert found == databases.Database(name, MARK, sealed=False, sessions=0)
+    assert found is not None
+    assert (found.name, found.mark, found.sealed, found.sessions) == (name, MARK, False, 0)
 
 
 LOCALES = [

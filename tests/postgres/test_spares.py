@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
+from pytest_pristine.errors import UnreachableError
 from pytest_pristine.postgres import connections, databases, marks, spares
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
@@ -36,13 +36,15 @@ def template(connection: Connection) -> Database:
     mark = Mark(marks.TEMPLATE, "", "spares", secrets.token_hex(6), used="9999-01-01")
     databases.create(connection, name, mark)
     databases.seal(connection, name)
-    return Database(name, mark, sealed=True, sessions=0)
+    sealed = databases.find(connection, name)
+    assert sealed is not None
+    return sealed
 
 
 def spares_of(connection: Connection, template: Database) -> list[str]:
     """The names of a template's spares."""
     found = databases.ours(connection)
-    return [each.name for each in found if (each.mark.kind, each.mark.fingerprint) == (marks.SPARE, template.name)]
+    return [each.name for each in found if (each.mark.kind, each.mark.fingerprint) == (marks.SPARE, str(template.oid))]
 
 
 def test_one_spare_of_a_template(connection: Connection, template: Database) -> None:
@@ -57,7 +59,7 @@ def test_nobody_can_connect_to_a_spare(connection: Connection, template: Databas
     """Until it is taken a spare is what its template is: it takes no connections."""
     spares.prepare(connection)
     (spare,) = spares_of(connection, template)
-    with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+    with pytest.raises(UnreachableError, match="not currently accepting connections"):
         connections.connect(any_server.url.set(database=spare), "test")
 
 

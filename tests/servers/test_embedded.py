@@ -321,7 +321,7 @@ def test_a_zombie_is_no_server(tmp_path: Path) -> None:
     """A server that was killed and that nobody has waited for (pytest as process 1 of a container) does not run."""
     cluster = Cluster(tmp_path, None)
     cluster.data.mkdir()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", "input()", str(cluster.data)], stdin=subprocess.PIPE) as process:
         (cluster.data / "postmaster.pid").write_text(f"{process.pid}\n")
         assert cluster.postmaster() == psutil.Process(process.pid)
         process.kill()

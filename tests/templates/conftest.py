@@ -15,6 +15,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import URL
 
+from pytest_pristine.postgres import connections, databases, marks
+from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.templates import workspace
 from pytest_pristine.templates.workspace import Workspace
 from tests.conftest import DEADLINE, Server, clean_environment
@@ -69,10 +71,17 @@ class Templates:
     def lease(
         self, migrator: object, target: str | None = None, **options: object
     ) -> AbstractContextManager[Workspace]:
-        """A migrated database, as a run gets it."""
+        """A migrated database, as a run gets it: the resolver has marked an empty target as ours."""
+        self.claim(target)
         options = {"session": secrets.token_hex(4), "worker": "main", **options}
         where = options.pop("url", self.server.url)
         return workspace.lease(where, target, migrator, project=self.project, **options)  # type: ignore[arg-type]
+
+    def claim(self, target: str | None) -> None:
+        """Mark a database that the user named, as the resolver does."""
+        with connections.connect(self.server.url, "claim") as connection:
+            if target is not None and databases.find(connection, target) is None:
+                databases.set_mark(connection, target, Mark(marks.TARGET, "", ""))
 
     def names(self, kind: str) -> list[str]:
         """The databases of this project that are marked as of a kind, oldest first, in the words of psql."""
@@ -94,6 +103,7 @@ class Templates:
             log: A file to which every migration appends a line when it begins.
             target: A database that the user named.
         """
+        self.claim(target)
         url = self.server.url.render_as_string(hide_password=False)
         script = f"""
 import sys, time

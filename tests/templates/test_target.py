@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
+from pytest_pristine.templates import workspace
 from tests.conftest import Server, new_database, new_role
 from tests.templates.conftest import Schema, Templates, entered
 
@@ -145,3 +146,23 @@ def test_roles_have_templates_of_their_own(templates: Templates, owner: URL) -> 
     with templates.lease(mine) as one, templates.lease(theirs, url=owner) as two:
         assert (mine.runs, theirs.runs) == (1, 1)
         assert one.template != two.template
+
+
+def test_a_database_that_took_the_name_is_left_alone(templates: Templates, server: Server, target: str) -> None:
+    """A database that somebody put in the place of the one we marked is not ours, and keeps its rows."""
+    templates.claim(target)
+    server.ask(f"DROP DATABASE {target}")
+    server.ask(f"CREATE DATABASE {target}")
+    server.ask("CREATE TABLE precious AS SELECT 1 AS id", target)
+    url = server.url
+    with workspace.lease(url, target, Schema(DDL), project=templates.project, session="s", worker="main") as leased:
+        assert leased.url.database != target
+    assert server.ask("SELECT id FROM precious", target) == "1"
+
+
+def test_extensions_of_the_target_are_kept(templates: Templates, server: Server, target: str) -> None:
+    """An extension that somebody installed in the database we were given is there for the migrations, and after."""
+    server.ask("CREATE EXTENSION citext", target)
+    with templates.lease(Schema("CREATE TABLE people (name citext)"), target) as leased:
+        assert leased.url.database == target
+    assert server.ask("SELECT extname FROM pg_extension WHERE extname = 'citext'", target) == "citext"

@@ -76,7 +76,7 @@ def record(root: Path, modules: Iterable[Path], opened: Iterable[Path], listed: 
     """
     sources = {os.path.realpath(path) for path in modules}
     packages = {top for path in sources if (top := _top_level(path)) is not None}
-    files = {path for path in sources if not _is_installed(path)}
+    files = {path for path in sources if os.path.isfile(path) and not _is_installed(path)}  # noqa: PTH113 - texts here
     files |= {path for path in _own(opened, root) if not path.endswith((".pyc", ".pyo"))}
     # A file that was looked for and is missing counts too: it may appear.
     found = {_FILE + _relative(path, root): file_digest(Path(path)) for path in files}

@@ -35,7 +35,7 @@ _THIS_MACHINE = ("localhost", "127.0.0.1")
 # Settings of the database or the role that are meant for the application, and would end our sessions or our waiting.
 _NEUTRAL = """
     SELECT set_config(name, CASE vartype WHEN 'bool' THEN 'off' ELSE '0' END, false) FROM pg_settings
-    WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_session_timeout',
+    WHERE name IN ('lock_timeout', 'transaction_timeout', 'idle_session_timeout',
                    'idle_in_transaction_session_timeout', 'default_transaction_read_only')
 """
 
@@ -62,7 +62,13 @@ def _open(url: URL, purpose: str) -> Connection:
     named = {"application_name": f"pristine: {purpose}"}
     arguments = {"connect_timeout": CONNECT_TIMEOUT} | urls.conninfo(url) | named
     connection = psycopg.connect(**arguments, autocommit=True)  # type: ignore[arg-type]
-    connection.execute(_NEUTRAL)
+    try:
+        # By itself, and first: the look at pg_settings takes longer than some timeouts leave.
+        connection.execute("SET statement_timeout TO 0")
+        connection.execute(_NEUTRAL)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
