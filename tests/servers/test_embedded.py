@@ -214,6 +214,12 @@ def test_a_killed_server_is_started_again(worn_home: Home, use: Use) -> None:
     wait_until(lambda: len(worn_home.keepers()) == 1, "there is one keeper")
 
 
+def test_a_port_for_other_servers(worn_home: Home, use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PGPORT, set for another server, does not lead away from ours."""
+    monkeypatch.setenv("PGPORT", "5433")
+    use(worn_home)
+
+
 def test_the_keeper_makes_the_next_database(worn_home: Home, worn: Project) -> None:
     """After a run the keeper copies its template, and the next run works in that copy."""
     assert worn.run(PRISTINE_LINGER="60").status == 0
