@@ -60,6 +60,7 @@ def create_app(engine: Engine | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         own = make_engine(database_url()) if engine is None else None
+        # One of the two is there: `own` is made exactly when no engine is given, which mypy cannot see.
         app.state.orchestrator = Orchestrator(own or engine)  # type: ignore[arg-type]
         yield
         if own is not None:

@@ -45,5 +45,6 @@ class JobQueue:
 
 
 def _driver_connection(session: Session) -> psycopg.Connection:
+    # SQLAlchemy types the connection of any driver as its own protocol; `psycopg_url` sees to it that it is psycopg.
     connection: psycopg.Connection = session.connection().connection.driver_connection  # type: ignore[assignment]
     return connection

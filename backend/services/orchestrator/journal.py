@@ -22,6 +22,7 @@ def record(session: Session, run_id: UUID, event: EventType, step_id: int | None
 def listening(engine: Engine, run_id: UUID) -> Iterator[psycopg.Connection]:
     """Listen to one run. Whoever reads the run after this has begun misses nothing."""
     pooled = engine.raw_connection()
+    # SQLAlchemy types the connection of any driver as its own protocol; `psycopg_url` sees to it that it is psycopg.
     connection: psycopg.Connection = pooled.driver_connection  # type: ignore[assignment]
     # A connection that listens would bring its notifications to its next borrower, so it leaves the pool for good.
     pooled.detach()

@@ -141,6 +141,7 @@ def test_handler_without_a_future_is_aborted(orchestrator: Orchestrator, postgre
 def test_only_final_errors_end_a_job() -> None:
     """A retry waits as long as the step's kind says; trouble that is not the step's is tried again later."""
     strategy = StepRetry()
+    # The job is None throughout: the strategy decides by the exception alone, and must not look at it.
     assert strategy.get_retry_exception(StepFailedError(1), None) is None  # type: ignore[arg-type]
     assert strategy.get_retry_exception(JobAborted(), None) is None  # type: ignore[arg-type]
     soon, later = (
