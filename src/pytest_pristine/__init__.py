@@ -13,14 +13,21 @@ if TYPE_CHECKING:
     from pytest_pristine.migrations.migrator import Migrator
     from pytest_pristine.templates.provider import PostgresServer
     from pytest_pristine.templates.workspace import Workspace
+    from pytest_pristine.warnings import LeftoverWarning, PristineWarning, SchemaChangedWarning
 
-__all__ = ["Alembic", "Migrator", "PostgresServer", "PristineError", "Workspace"]
+__all__ = [
+    "Alembic", "LeftoverWarning", "Migrator", "PostgresServer", "PristineError", "PristineWarning",
+    "SchemaChangedWarning", "Workspace",
+]  # fmt: skip
 
 _HOMES = {
     "Alembic": "pytest_pristine.migrations.alembic",
+    "LeftoverWarning": "pytest_pristine.warnings",
     "Migrator": "pytest_pristine.migrations.migrator",
     "PostgresServer": "pytest_pristine.templates.provider",
     "PristineError": "pytest_pristine.errors",
+    "PristineWarning": "pytest_pristine.warnings",
+    "SchemaChangedWarning": "pytest_pristine.warnings",
     "Workspace": "pytest_pristine.templates.workspace",
 }
 

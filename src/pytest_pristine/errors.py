@@ -10,6 +10,7 @@
     │   ├── RefusedError            it answers, and refuses the connection for another reason
     │   ├── VersionError            the server is older than we support
     │   ├── PrivilegeError          the role may not do what the run needs
+    │   ├── OccupiedError           another run works in the only database there is
     │   ├── BinariesError           Postgres binaries that are missing or cannot be executed
     │   ├── StartError              our own server did not come up
     │   └── NoServerError           every source was tried and none had a server
@@ -90,6 +91,10 @@ class VersionError(ServerError):
 
 class PrivilegeError(ServerError):
     """The role may not do what the run needs."""
+
+
+class OccupiedError(ServerError):
+    """Another run, or another worker, works in the only database there is."""
 
 
 class BinariesError(ServerError):

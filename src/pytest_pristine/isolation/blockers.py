@@ -13,27 +13,37 @@ from pytest_pristine.postgres.connections import Connection
 _QUERY = """
     SELECT a.pid, coalesce(a.usename::text, ''), a.application_name, coalesce(a.state, 'state hidden'),
            round(extract(epoch FROM clock_timestamp() - a.xact_start)::numeric, 1), left(a.query, 300),
-           string_agg(DISTINCT l.relation::regclass::text, ', ')
+           coalesce(string_agg(DISTINCT c.oid::regclass::text, ', '), 'what it made')
     FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    LEFT JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'm', 'S')
+         AND c.relnamespace <> 'pg_toast'::regnamespace
     WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND l.granted AND l.pid <> pg_backend_pid() AND l.relation = ANY(%(oids)s)
-      AND (%(readers)s OR l.mode <> 'AccessShareLock')
+      AND l.granted AND l.pid <> pg_backend_pid() AND l.locktype = 'relation'
+      AND (l.relation = ANY (%(oids)s) AND (%(readers)s OR l.mode <> 'AccessShareLock')
+           OR l.pid = ANY (%(pids)s) AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+              AND c.relpersistence <> 't')
     GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 5 DESC NULLS LAST
 """
 
 
 def explain(
-    connection: Connection, relations: Sequence[Relation], waited: float, *, readers: bool
+    connection: Connection,
+    waited: float,
+    relations: Sequence[Relation] = (),
+    *,
+    readers: bool = False,
+    pids: Sequence[int] = (),
 ) -> RestoreBlockedError:
     """The error for a restore that waited in vain.
 
     Args:
         connection: The one that waited.
-        relations: Those it would restore.
         waited: For how many seconds.
-        readers: Whether a session that only reads stands in the way.
+        relations: Those it would restore.
+        readers: Whether a session that only reads them stands in the way.
+        pids: Sessions that stand in the way of whoever comes next.
     """
-    parameters = {"oids": [relation.oid for relation in relations], "readers": readers}
+    parameters = {"oids": [relation.oid for relation in relations], "readers": readers, "pids": list(pids)}
     sessions = [
         f"pid {pid} ({application or 'no application name'}), {state}, role {role}, its transaction {age} s old, "
         f"locks on {tables}, last query: {query}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NoReturn
 
 from psycopg import sql
 
@@ -26,6 +27,9 @@ class Relation:
         name: Its name.
         kind: `r`, `m` or `S`, as in pg_class. A partitioned table is its leaves.
         columns: The columns of a table that hold data of their own; generated ones are left out.
+        unlogged: What is written to it does not reach the WAL.
+        cached: Sessions take numbers from the sequence in advance.
+        hidden: Row-level security hides rows of the table from our role, which owns it.
     """
 
     oid: int
@@ -33,11 +37,19 @@ class Relation:
     name: str
     kind: str
     columns: tuple[str, ...] = ()
+    unlogged: bool = False
+    cached: bool = False
+    hidden: bool = False
 
     @property
     def identifier(self) -> sql.Identifier:
         """Its qualified name, for SQL."""
         return sql.Identifier(self.schema, self.name)
+
+    @property
+    def escaped(self) -> sql.SQL:
+        """The same for a query that has parameters, where a percent sign means one of them unless it is doubled."""
+        return sql.SQL(self.identifier.as_string(None).replace("%", "%%"))
 
     def __str__(self) -> str:
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
@@ -68,9 +80,12 @@ _RELATIONS = """
            coalesce(tn.nspname, n.nspname), coalesce(t.relname, c.relname),
            ARRAY(SELECT a.attname::text FROM pg_attribute a
                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-                 ORDER BY a.attnum)
+                 ORDER BY a.attnum),
+           c.relpersistence = 'u', coalesce(q.seqcache > 1, false), c.relkind = 'r' AND row_security_active(c.oid),
+           pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'USAGE')
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_sequence q ON q.seqrelid = c.oid
     LEFT JOIN pg_depend o ON c.relkind = 'S' AND o.classid = 'pg_class'::regclass AND o.objid = c.oid
                          AND o.refclassid = 'pg_class'::regclass AND o.deptype IN ('a', 'i')
     LEFT JOIN pg_class t ON t.oid = o.refobjid
@@ -88,18 +103,20 @@ def relations(connection: Connection, coverage: Coverage) -> list[Relation]:
 
     Raises:
         SettingError: A table that is kept out refers to one that is restored, or a pattern matches nothing.
-        PrivilegeError: Row-level security hides rows from our role.
+        PrivilegeError: A relation belongs to a role that ours is no member of.
     """
     rows = connection.execute(_RELATIONS).fetchall()
     depth = _view_depths(connection)
     covered: list[Relation] = []
     left_out: list[Relation] = []
-    for oid, schema, name, kind, owner_schema, owner, columns in rows:
-        relation = Relation(int(str(oid)), str(schema), str(name), str(kind), tuple(columns))  # type: ignore[arg-type]
-        (covered if coverage.covers(str(owner_schema), str(owner)) else left_out).append(relation)
+    for oid, schema, name, kind, owner_schema, owner, columns, *flags, role, ours in rows:
+        relation = Relation(int(str(oid)), str(schema), str(name), str(kind), tuple(columns), *map(bool, flags))  # type: ignore[arg-type]
+        is_covered = coverage.covers(str(owner_schema), str(owner))
+        (covered if is_covered else left_out).append(relation)
+        if is_covered and not ours:
+            _refuse(connection, relation, str(role))
     _check_patterns(coverage, [(str(row[4]), str(row[5])) for row in rows])
     _check_references(connection, covered, left_out)
-    _check_row_security(connection, covered)
     return sorted(covered, key=lambda relation: depth.get(relation.oid, 0))
 
 
@@ -159,19 +176,12 @@ def _check_references(connection: Connection, covered: Sequence[Relation], left_
         )
 
 
-def _check_row_security(connection: Connection, covered: Sequence[Relation]) -> None:
-    """A row that we cannot see is one that we cannot take away."""
-    row = connection.execute(
-        """
-        SELECT oid::regclass::text, current_user FROM pg_class
-        WHERE oid = ANY(%s) AND row_security_active(oid) LIMIT 1
-        """,
-        [[relation.oid for relation in covered if relation.kind == TABLE]],
-    ).fetchone()
-    if row is not None:
-        role = sql.Identifier(str(row[1])).as_string(None)
-        raise PrivilegeError(
-            f"to see every row of {row[0]}",
-            f"row-level security that is in force for the role {row[1]!r}",
-            [f"as a superuser: ALTER ROLE {role} BYPASSRLS", f"or leave {row[0]} alone: pristine_exclude"],
-        )
+def _refuse(connection: Connection, relation: Relation, owner: str) -> NoReturn:
+    """What belongs to another role cannot be put back."""
+    role = str(connection.info.user)
+    grant = sql.SQL("GRANT {} TO {}").format(sql.Identifier(owner), sql.Identifier(role)).as_string(None)
+    raise PrivilegeError(
+        f"to put {relation} back after a test",
+        f"its owner {owner!r}, of which the role {role!r} is no member",
+        [f"as a superuser: {grant}", f"or leave {relation} alone: pristine_exclude"],
+    )

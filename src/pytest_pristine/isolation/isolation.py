@@ -4,126 +4,346 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import RestoreError, UnreachableError
-from pytest_pristine.isolation import baseline, blockers, catalogue, restore, restore_as_owner
+from pytest_pristine.errors import PrivilegeError, RestoreBlockedError, UnreachableError
+from pytest_pristine.isolation import blockers, gate, restore, restore_as_owner, schema
 from pytest_pristine.isolation.baseline import Baseline
 from pytest_pristine.isolation.catalogue import Coverage, Relation
-from pytest_pristine.isolation.changes import ChangeDetector, Changes
-from pytest_pristine.isolation.probes import Probes
-from pytest_pristine.isolation.restore import Restored
-from pytest_pristine.postgres import connections
+from pytest_pristine.isolation.changes import Changes, Moment
+from pytest_pristine.isolation.freshness import EVERYTHING, Fresh
+from pytest_pristine.isolation.restored import Restored, Spoiled, Written
+from pytest_pristine.isolation.watch import Watch
+from pytest_pristine.postgres import connections, sessions, wal
+from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.postgres.connections import Connection
 
 # Milliseconds that Postgres can wait for a lock at most.
 _LONGEST_TIMEOUT = 2**31 - 1
 
+# Seconds between two looks at somebody who blocks.
+_INTERVAL = 0.005
+# Bytes of WAL in a test from which tables may be better truncated.
+_BULK = 512 * 1024
+
+# The first major version in which event triggers can be switched off for a session.
+_FIRST_WITH_EVENT_TRIGGERS_OFF = 17
+
 _log = logging.getLogger("pytest_pristine")
+
+_BLOCKED = (errors.LockNotAvailable, errors.DeadlockDetected)
 
 
 class Restorer(Protocol):
     """A way to put changed relations back."""
 
-    def __call__(self, connection: Connection, baseline: Baseline, changes: Changes, /) -> Restored:
-        """Put everything that changed back. The caller is in a transaction."""
+    def __call__(
+        self, connection: Connection, baseline: Baseline, changes: Changes, fresh: Fresh, /, *, bulk: bool
+    ) -> Written:
+        """Put everything that changed back."""
 
 
 class Isolation:
     """Restores a database to the state it was in when this object was made.
 
-    It works on a connection of its own, and leaves nothing in the database: no table, no function, no trigger.
+    It works on a connection of its own, and leaves nothing in the database: no table, no function, no trigger. What
+    cannot be put back, a changed schema above all, is made anew.
     """
 
-    def __init__(self, url: URL, coverage: Coverage, *, replica: bool, timeout: float) -> None:
+    def __init__(
+        self,
+        url: URL,
+        coverage: Coverage,
+        *,
+        capabilities: Capabilities,
+        timeout: float,
+        rebuild: Callable[[], None],
+    ) -> None:
         """Record the baseline.
 
         Args:
             url: The database under test.
             coverage: Which tables to look after.
-            replica: The role may set `session_replication_role`.
+            capabilities: What the server offers to our role.
             timeout: Seconds to wait for a lock.
+            rebuild: Makes the database anew, as it was before anybody worked in it, and ends all sessions in it.
 
         Raises:
             SettingError: The coverage cannot be met.
+            PrivilegeError: What it covers belongs to another role.
+            RestoreBlockedError: Another session holds a lock.
         """
         self._url = url
-        self._replica = replica
+        self._coverage = coverage
+        self._capabilities = capabilities
+        self._replica = capabilities.replica
         self._timeout = timeout
-        self._restore: Restorer = restore.restore if replica else restore_as_owner.restore
+        self._rebuild = rebuild
         # One test's fixtures may run in another thread than the next one's.
         self._lock = threading.Lock()
         self._ended = False
-        self._connection = self._connect()
-        relations: list[Relation] = []
+        self._listeners: list[Callable[[], None]] = []
+        self._is_spoiled = False
+        # Session-level advisory locks that are held by right: those that were there before the test.
+        self._locks: frozenset[str] = frozenset()
+        connection = self._connect()
         try:
-            relations = catalogue.relations(self._connection, coverage)
-            self._baseline = baseline.record(self._connection, relations)
-            self._detector: ChangeDetector = Probes(self._connection, self._baseline)
-        except psycopg.errors.LockNotAvailable:
-            error = blockers.explain(self._connection, relations, timeout, readers=False)
-            self._connection.close()
+            self._watch = Watch.begin(connection, coverage, replica=self._replica)
+        except _BLOCKED:
+            error = blockers.explain(connection, timeout)
+            connection.close()
             raise error from None
+        except errors.InsufficientPrivilege as error:
+            connection.close()
+            raise PrivilegeError(
+                f"to read all of the database {url.database!r}, in order to put it back after tests",
+                str(error).strip(),
+                ["grant the role what it lacks", "or leave the relation alone: pristine_exclude"],
+            ) from None
         except BaseException:
-            self._connection.close()
+            connection.close()
             raise
+        self._restorer: Restorer = (
+            restore_as_owner.restore if not self._replica or self._watch.has_hidden else restore.restore
+        )
+        self._mark = self._watch.mark
+
+    def on_ended_sessions(self, listener: Callable[[], None]) -> None:
+        """Have a function called whenever sessions of others in the database were ended: what pools hold is dead."""
+        self._listeners.append(listener)
+
+    def prepare(self) -> Restored:
+        """Restore before a test: what it finds is not the test's, and advisory locks that are held are none of its.
+
+        Whoever has a transaction open that wrote something, and does nothing more, is ended.
+
+        Raises:
+            RestoreError: The database cannot be made pristine.
+        """
+        with self._lock:
+            restored = self._restore(self._accept_locks)
+        return self._log(restored)
 
     def restore(self) -> Restored:
         """Put back whatever was committed since the last restore, and log what it was.
 
+        Returns:
+            What was put back. It also says what a test should not have done: `remade` that it changed the schema,
+            `leftovers` that it left a prepared transaction, or a session that holds an advisory lock.
+
         Raises:
-            RestoreBlockedError: Another session holds a lock.
-            RestoreError: It cannot be put back.
+            RestoreBlockedError: Another session holds a lock; it was ended, and the database made anew.
+            RestoreError: The database cannot be made pristine.
         """
         with self._lock:
-            try:
-                restored = self._detect_and_restore()
-            except psycopg.OperationalError:
-                if self._ended or not self._connection.closed:
-                    raise
-                # Somebody ended our session, or the server. What it had begun was rolled back.
-                self._reconnect()
-                restored = self._detect_and_restore()
+            restored = self._restore(self._end_holders)
+        return self._log(restored)
+
+    def close(self) -> None:
+        """End the connection and give the baseline up."""
+        self._ended = True
+        self._watch.close()
+
+    def _log(self, restored: Restored) -> Restored:
         if restored:
             _log.info("put back %s", restored)
         else:
             _log.debug("nothing to put back")
         return restored
 
-    def _detect_and_restore(self) -> Restored:
-        relations: Sequence[Relation] = self._baseline.relations
+    def _restore(self, treat_locks: Callable[[gate.Look], list[str]]) -> Restored:
+        if self._is_spoiled:
+            self._make_anew(frozenset())
+        try:
+            return self._put_back(treat_locks)
+        except RestoreBlockedError:
+            self._make_anew(frozenset())
+            raise
+        except Spoiled as spoiled:
+            names = self._make_anew(spoiled.catalogues)
+            gone = f"no more {', '.join(names)}" if names else ""
+            return Restored(remade="; ".join(filter(None, [spoiled.why, gone])))
+
+    def _put_back(self, treat_locks: Callable[[gate.Look], list[str]]) -> Restored:
+        try:
+            return self._detect_and_restore(treat_locks)
+        except psycopg.OperationalError as error:
+            if self._ended:
+                raise
+            if not self._watch.connection.closed:
+                # Out of memory, of disk, of locks: whatever is missing, a restore needs it.
+                raise Spoiled(_reason(error)) from error
+            # Somebody ended our session, or the server. What it had begun was rolled back.
+            self._reconnect()
+            return self._detect_and_restore(treat_locks)
+
+    def _detect_and_restore(self, treat_locks: Callable[[gate.Look], list[str]]) -> Restored:
+        relations: Sequence[Relation] = self._watch.baseline.relations
         changes = Changes()
         try:
-            changes = self._detector.changes()
-            if not changes:
-                return Restored()
+            look = self._look()
+            leftovers = treat_locks(look)
+            # An open transaction can advance a sequence without ending.
+            if look.snapshot == self._mark.foretold and not look.snapshot.open and not look.moved:
+                return Restored(leftovers=tuple(leftovers))
+            if prepared := self._roll_back_prepared(look):
+                leftovers += prepared
+                look = self._look()
+            moment = self._watch.moment(look, self._mark)
+            changes = self._watch.changes(self._mark, moment)
             relations = (*changes.tables, *changes.views, *changes.sequences)
-            # Signed before it is committed: what others write from then on is a change.
-            with self._connection.transaction():
-                restored = self._restore(self._connection, self._baseline, changes)
-                self._detector.mark(restored.rewritten)
-        except psycopg.errors.LockNotAvailable:
-            # Reading a materialized view stands in the way of refreshing it, reading a table in that of altering it.
-            readers = not self._replica or bool(changes.views) or any(t.oid in self._baseline.armed for t in relations)
-            raise blockers.explain(self._connection, relations, self._timeout, readers=readers) from None
-        except psycopg.ProgrammingError as error:
-            raise RestoreError(
-                f"to put the database {self._url.database!r} back",
-                f"a schema that a test has changed: {error}",
-                ["schema changes that a test commits are not undone: give such a test a database of its own"],
-            ) from None
-        restore.cut_short(self._connection, restored.emptied)
-        return restored
+            return self._restore_changes(changes, moment, self._mark.fresh(moment.own), leftovers)
+        except _BLOCKED:
+            readers = (
+                not self._replica or bool(changes.views) or any(t.oid in self._watch.baseline.armed for t in relations)
+            )
+            raise blockers.explain(self._watch.connection, self._timeout, relations, readers=readers) from None
+        except psycopg.OperationalError:
+            raise
+        except psycopg.DatabaseError as error:
+            # A relation is not what it was, belongs to somebody else now, is written to by a rule, ...
+            raise Spoiled(_reason(error)) from error
+
+    def _look(self) -> gate.Look:
+        """Look at the server, and wait for those who keep everybody out of a table.
+
+        It does not matter whether we would write to the table: the next test may, and wait for ever.
+        """
+        look = self._watch.gate.look()
+        blocking, deadline = look.blocking, time.monotonic() + self._timeout
+        while blocking:
+            if time.monotonic() > deadline:
+                pids = [int(who.split()[0]) for who in blocking]
+                raise blockers.explain(self._watch.connection, self._timeout, pids=pids)
+            time.sleep(_INTERVAL)
+            look = self._watch.gate.look()
+            blocking &= look.blocking
+        return look
+
+    def _restore_changes(self, changes: Changes, moment: Moment, fresh: Fresh, leftovers: list[str]) -> Restored:
+        if changes.schema.catalogues:
+            raise Spoiled(", ".join(changes.schema.altered), changes.schema.catalogues)
+        own = list(moment.own)
+        written = Written(own=own)
+        others: list[str] = []
+        if changes.large_objects:
+            others += self._watch.remove_large_objects(written)
+            if altered := self._watch.large_objects.altered():
+                raise Spoiled(", ".join(f"large object {oid} changed" for oid in altered))
+        if changes.tables or changes.sequences:
+            bulk = wal.distance(self._mark.position, moment.position) > _BULK
+            done = self._restorer(self._watch.connection, self._watch.baseline, changes, fresh, bulk=bulk)
+            for xid in done.own:
+                written.take(xid)
+            written.rows.update(done.rows)
+            written.long.extend(done.long)
+        others += self._refresh(changes, written)
+        self._mark = self._watch.remember(moment, tuple(written.own))
+        restore.cut_short(self._watch.connection, written.long)
+        others += [f"sequence {sequence}" for sequence in changes.sequences]
+        rows = tuple((str(table), count) for table, count in written.rows.items() if count != 0)
+        return Restored(rows, tuple(others), tuple(leftovers))
+
+    def _refresh(self, changes: Changes, written: Written) -> list[str]:
+        refreshed = [view for view in changes.views if self._watch.refresh(view, written)]
+        stale = [view for view in refreshed if not self._watch.holds(view)]
+        if stale:
+            raise Spoiled(", ".join(f"materialized view {view} held what its query does not give" for view in stale))
+        return [f"materialized view {view}" for view in refreshed]
+
+    def _roll_back_prepared(self, look: gate.Look) -> list[str]:
+        """A prepared transaction is open as long as nobody ends it."""
+        if not look.snapshot.open:
+            return []
+        names = sessions.roll_back_prepared(self._watch.connection)
+        return [f"the prepared transaction {name!r}, which was rolled back" for name in names]
+
+    def _accept_locks(self, look: gate.Look) -> list[str]:
+        self._locks = look.advisory
+        return self._end_forgotten() if look.snapshot.open else []
+
+    def _end_forgotten(self) -> list[str]:
+        """End sessions that have not committed what they wrote.
+
+        A test that writes the same key would wait for them, and keys come again: sequences were set back.
+        """
+        connection, deadline = self._watch.connection, time.monotonic() + self._timeout
+        found = sessions.forgotten(connection)
+        while found and time.monotonic() < deadline:
+            time.sleep(_INTERVAL)
+            present = sessions.forgotten(connection)
+            found = {session: query for session, query in found.items() if present.get(session) == query}
+        ended = sessions.end_some(connection, found)
+        if ended:
+            self._tell()
+        return [
+            f"an open transaction of the session {who}, which was ended; its last query: {found[who]}" for who in ended
+        ]
+
+    def _end_holders(self, look: gate.Look) -> list[str]:
+        left = look.advisory - self._locks
+        if not left:
+            return []
+        pids = {int(lock.split()[0]) for lock in left}
+        ended, hidden = sessions.end_idle(self._watch.connection, pids)
+        if ended:
+            self._tell()
+        return [
+            *(f"an advisory lock of the session {who}, which was ended" for who in ended),
+            *(
+                f"an advisory lock of the session {who}, of which it is not known whether it may be ended"
+                for who in hidden
+            ),
+        ]
+
+    def _make_anew(self, catalogues: frozenset[int]) -> list[str]:
+        """Have the database made anew, and find everything in it again.
+
+        Args:
+            catalogues: Oids of the catalogues that held other rows.
+
+        Returns:
+            What had gone, in words.
+
+        Raises:
+            RestoreError: It cannot be made anew, or not as it was.
+        """
+        self._is_spoiled = True
+        before = self._watch.names(catalogues)
+        self._watch.connection.close()
+        try:
+            self._rebuild()
+        finally:
+            self._tell()
+        connection = self._connect()
+        try:
+            self._watch = self._watch.move(connection, self._coverage, self._url)
+        except BaseException:
+            connection.close()
+            raise
+        self._mark = self._watch.mark
+        self._locks = frozenset()
+        self._is_spoiled = False
+        gone = schema.most_telling(self._watch.names(catalogues) - before)
+        moment = self._watch.moment(self._watch.gate.look(), self._mark)
+        self._restore_changes(self._watch.compare(), moment, EVERYTHING, [])
+        return gone
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def _connect(self) -> Connection:
         connection = connections.connect(self._url, "restore")
         try:
-            _prepare(connection, replica=self._replica, timeout=self._timeout)
+            _prepare(connection, self._capabilities, self._timeout)
         except BaseException:
             connection.close()
             raise
@@ -131,22 +351,25 @@ class Isolation:
 
     def _reconnect(self) -> None:
         try:
-            self._connection = self._detector.connection = self._connect()
+            connection = self._connect()
         except UnreachableError as error:
-            raise RestoreError(
-                f"to put the database {self._url.database!r} back",
-                f"our connection was ended, and there is no other to be had: {error.found}",
-                ["see the server's log for the reason"],
-            ) from None
-
-    def close(self) -> None:
-        """End the connection and give the baseline up."""
-        self._ended = True
-        self._connection.close()
-        self._baseline.close()
+            raise Spoiled(f"there is no connection to be had: {error.found}") from None
+        crashed = self._watch.has_crashed(connection)
+        # Also after a crash, for what it takes to make the database anew.
+        self._watch = self._watch.reconnected(connection)
+        if crashed:
+            raise Spoiled("the server crashed")
+        self._mark = replace(self._mark, foretold=None, is_told=False)
 
 
-def _prepare(connection: Connection, *, replica: bool, timeout: float) -> None:
+def _reason(error: psycopg.Error) -> str:
+    """What the server said, in a line."""
+    _log.debug("a restore failed", exc_info=error)
+    said = str(error).strip().splitlines()
+    return f"{said[0] if said else type(error).__name__} ({error.sqlstate or 'no SQLSTATE'})"
+
+
+def _prepare(connection: Connection, can: Capabilities, timeout: float) -> None:
     """Set what holds for all restores once: changing the replication role empties the connection's plan cache."""
     settings = {
         "lock_timeout": f"{min(max(round(timeout * 1000), 1), _LONGEST_TIMEOUT)}ms",  # 0 would be for ever
@@ -157,17 +380,24 @@ def _prepare(connection: Connection, *, replica: bool, timeout: float) -> None:
         "default_transaction_isolation": "read committed",
         "default_transaction_read_only": "off",
         "row_security": "off",
+        # What is lost in a crash is made anew.
+        "synchronous_commit": "off",
         # Rows are kept as text, which must say all there is to say about a value.
         "client_encoding": "UTF8",
         "extra_float_digits": "3",
         "datestyle": "ISO",
         "intervalstyle": "postgres",
+        "array_nulls": "on",
+        "xmloption": "content",
         # A probe names hundreds of relations and takes less time than compiling it would.
         "jit": "off",
         "plan_cache_mode": "force_generic_plan",
     }
-    if replica:
+    if can.replica:
         settings["session_replication_role"] = "replica"
+    if can.superuser and can.major >= _FIRST_WITH_EVENT_TRIGGERS_OFF:
+        # One of the application's would note that we switch triggers off and on.
+        settings["event_triggers"] = "off"
     with connection.pipeline():
         for name, value in settings.items():
             connection.execute(sql.SQL("SET {} TO {}").format(sql.Identifier(name), sql.Literal(value)))

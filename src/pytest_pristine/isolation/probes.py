@@ -1,118 +1,116 @@
-"""Detecting changes by asking every relation: works on any server, for any role that can read the tables.
+"""Detecting changes by asking every relation: works on any server, for any role that owns the tables.
 
-A table that was empty is asked whether it has a row; one that had rows, for a signature over the physical version of
-each (its place and the transaction that wrote it), which every INSERT, UPDATE and DELETE changes, and for which no
-content is read; a sequence, where it stands.
+A table that was empty is asked whether it has a row; one that had rows, for their number and whether any was written
+since; a sequence, where it stands; the system catalogues, like tables that had rows. Costs grow with the schema, not
+with what was written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-import psycopg
 from psycopg import sql
 
-from pytest_pristine.isolation.baseline import Baseline, batches
-from pytest_pristine.isolation.catalogue import MATERIALIZED_VIEW, SEQUENCE, TABLE, Relation
-from pytest_pristine.isolation.changes import Changes
+from pytest_pristine.isolation.baseline import Baseline, batches, populated_views
+from pytest_pristine.isolation.catalogue import MATERIALIZED_VIEW, SEQUENCE, Relation
+from pytest_pristine.isolation.changes import Changes, Mark, Moment
+from pytest_pristine.isolation.freshness import FRESH, Fresh
+from pytest_pristine.isolation.schema import SchemaWatch
 from pytest_pristine.postgres.connections import Connection
 
-_SIGNATURE = sql.SQL(
-    "SELECT count(*) AS rows, bit_xor(hash_record_extended(ROW(t.ctid, t.xmin), 0)) AS versions FROM ONLY {} t"
-)
+# Relations asked about by one statement. It is planned anew whenever one of them has another file.
+_TOGETHER = 50
 
-
-# What no relation has: it counts as changed.
-_NO_SIGNATURE = (-1, 0)
+# A query that gives the oids of relations that changed, and whether it takes the parameters of `FRESH`.
+Question: TypeAlias = tuple[bytes, bool]
 
 
 @dataclass
 class Probes:
-    """Compares the present state with the one at the last mark, relation by relation.
+    """Compares the present state with the baseline, relation by relation.
 
     Attributes:
         connection: To the database under test.
-        baseline: What it held when it was pristine first.
+        baseline: What it held when it was pristine.
+        schema: Watches the catalogues.
     """
 
     connection: Connection
     baseline: Baseline
-    _signatures: dict[int, tuple[object, ...]] = field(default_factory=dict)
-    _probes: list[tuple[sql.Composed, list[Relation]]] = field(default_factory=list)
+    schema: SchemaWatch
+    _questions: list[Question] = field(init=False)
+    _always: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        signed = [relation for relation in self.baseline.relations if self._is_signed(relation)]
-        self._sign(signed)
-        self._probes = [
-            (sql.SQL(" UNION ALL ").join(map(self._probe, batch)), [r for r in batch if self._is_signed(r)])
-            for batch in batches(self.baseline.relations)
+        # A view that holds no data cannot be named, and what is hidden cannot be seen.
+        self._always = frozenset(relation.oid for relation in self.baseline.relations if relation.hidden)
+        self._questions = self.asking(
+            [each for each in self.baseline.relations if each.kind != MATERIALIZED_VIEW and not each.hidden]
+        )
+
+    def changes(self, since: Mark, until: Moment) -> Changes:
+        """Ask every relation; one round trip for some hundreds of them."""
+        fresh = since.fresh(until.own)
+        schema = self.schema.changes(None, fresh)
+        if schema.catalogues:
+            # A relation that is gone cannot be asked.
+            return Changes(schema=schema)
+        # What we may not see without altering the table, which a look is not worth, counts as changed.
+        found = self._always | self.ask(self._questions, fresh) | self._ask_views(fresh)
+        return self.baseline.sort(found, large_objects=True)
+
+    def ask(self, questions: Sequence[Question], fresh: Fresh) -> set[int]:
+        """Oids of the relations that changed."""
+        with self.connection.pipeline():
+            answers = [
+                self.connection.execute(query, fresh.parameters if counts else None, prepare=True)
+                for query, counts in questions
+            ]
+        return {int(str(row[0])) for answer in answers for row in answer}
+
+    def asking(self, relations: Sequence[Relation]) -> list[Question]:
+        """The questions about some of the relations, for `ask`."""
+        # psycopg looks through a query for its parameters each time that it has some.
+        plain: list[Relation] = []
+        counted: list[Relation] = []
+        for relation in relations:
+            (counted if relation.kind != SEQUENCE and self.baseline.count(relation) else plain).append(relation)
+        questions = [(some, False) for some in batches(plain, _TOGETHER)] + [
+            (some, True) for some in batches(counted, _TOGETHER)
+        ]
+        return [
+            (sql.SQL(" UNION ALL ").join(self._probe(each, counts=counts) for each in some).as_bytes(None), counts)
+            for some, counts in questions
         ]
 
-    def changes(self) -> Changes:
-        """Ask every relation; one round trip for some hundreds of them."""
-        try:
-            return self._ask()
-        except psycopg.errors.ObjectNotInPrerequisiteState:
-            # A materialized view that was emptied cannot be read. Filled again, it holds other versions of its rows.
-            self._fill_views()
-            return self._ask()
-
-    def _ask(self) -> Changes:
-        found: set[object] = set()
-        for probe, signed in self._probes:
-            parameters = [value for relation in signed for value in self._signatures[relation.oid]]
-            found |= {row[0] for row in self.connection.execute(probe, parameters, prepare=True)}
-        if not found:
-            return Changes()
-        changed = [relation for relation in self.baseline.relations if relation.oid in found]
-        return Changes(*(tuple(r for r in changed if r.kind == kind) for kind in (TABLE, MATERIALIZED_VIEW, SEQUENCE)))
-
-    def mark(self, rewritten: Mapping[Relation, int | None]) -> None:
-        """Sign the relations anew: they hold new versions of the same rows."""
-        self._sign([relation for relation in rewritten if self._is_signed(relation)])
-        for relation, rows in rewritten.items():
-            if rows is not None and self._signatures[relation.oid][0] != rows:
-                self._signatures[relation.oid] = _NO_SIGNATURE
-
-    def _fill_views(self) -> None:
-        views = [view for view in self.baseline.of_kind(MATERIALIZED_VIEW) if self._is_signed(view)]
-        query = "SELECT oid FROM pg_class WHERE oid = ANY(%s) AND NOT relispopulated"
-        empty = {row[0] for row in self.connection.execute(query, [[view.oid for view in views]])}
-        for view in views:
-            if view.oid in empty:
-                self.connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(view.identifier))
-
-    def _is_signed(self, relation: Relation) -> bool:
-        if relation.kind == MATERIALIZED_VIEW:
-            return relation.oid not in self.baseline.unpopulated
-        return relation.oid in self.baseline.rows
-
-    def _sign(self, relations: Sequence[Relation]) -> None:
-        for relation in relations:
-            row = self.connection.execute(_SIGNATURE.format(relation.identifier)).fetchone()
-            if row is None:
-                raise AssertionError("an aggregate has one row")
-            self._signatures[relation.oid] = row
-
-    def _probe(self, relation: Relation) -> sql.Composed:
+    def _probe(self, relation: Relation, *, counts: bool) -> sql.Composed:
         """A query that gives the relation's oid if it changed."""
         oid = sql.Literal(relation.oid)
-        name = _escaped(relation.identifier)
+        if counts:
+            return _COUNTED.format(oid, FRESH, relation.escaped, sql.Literal(self.baseline.count(relation)))
         if relation.kind == SEQUENCE:
             position = self.baseline.positions[relation.oid]
-            return sql.SQL("SELECT {} FROM {} WHERE last_value <> {} OR is_called <> {}").format(
-                oid, name, sql.Literal(position.last_value), sql.Literal(position.is_called)
-            )
-        if self._is_signed(relation):
-            return sql.SQL(
-                "SELECT {} FROM ({}) s WHERE (s.rows, s.versions) IS DISTINCT FROM (%s::bigint, %s::bigint)"
-            ).format(oid, _SIGNATURE.format(name))
-        if relation.kind == MATERIALIZED_VIEW:
-            return sql.SQL("SELECT {0} FROM pg_class WHERE oid = {0} AND relispopulated").format(oid)
-        return sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM ONLY {})").format(oid, name)
+            return _STANDS.format(oid, relation.identifier, position.last_value, position.is_called)
+        return sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM ONLY {})").format(oid, relation.identifier)
+
+    def _ask_views(self, fresh: Fresh) -> set[int]:
+        """Oids of the materialized views that are filled and were not, or the reverse, or hold other rows."""
+        views = self.baseline.of_kind(MATERIALIZED_VIEW)
+        if not views:
+            return set()
+        filled = populated_views(self.connection, views)
+        found = {view.oid for view in views if (view.oid in filled) != (self.baseline.views[view.oid] is not None)}
+        same = [view for view in views if view.oid in filled and view.oid not in found]
+        return found | self.ask(self.asking(same), fresh)
 
 
-def _escaped(identifier: sql.Identifier) -> sql.SQL:
-    """A name for a query that has parameters, where a percent sign means one of them unless it is doubled."""
-    return sql.SQL(identifier.as_string(None).replace("%", "%%"))
+# One that has numbers logged ahead stands where it stood by chance, and would go on unseen.
+_STANDS = sql.SQL("SELECT {} FROM {} WHERE last_value <> {} OR is_called <> {} OR log_cnt <> 0")
+_COUNTED = sql.SQL(
+    """
+    SELECT {} FROM (SELECT count(*) AS rows, count(*) FILTER (WHERE {}) AS written FROM ONLY {}) s
+    WHERE rows <> {} OR written > 0
+    """
+)

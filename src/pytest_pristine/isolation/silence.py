@@ -31,9 +31,9 @@ _TRIGGERS = """
 """
 
 
-def armed(connection: Connection) -> frozenset[int]:
-    """Oids of the tables on which something fires even in replica role."""
-    rows = connection.execute(_TRIGGERS, {"states": list(IN_REPLICA_ROLE)})
+def armed(connection: Connection, states: Sequence[str]) -> frozenset[int]:
+    """Oids of the tables on which something in one of these states would fire."""
+    rows = connection.execute(_TRIGGERS, {"states": list(states)})
     return frozenset(int(str(row[5])) for row in rows)
 
 

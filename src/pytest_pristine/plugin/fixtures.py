@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.plugin import state
+from pytest_pristine.plugin import cleaning, state
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -41,8 +41,9 @@ def _pristine_isolation(postgres_server: PostgresServer, apply_migrations: Works
     isolation = Isolation(
         apply_migrations.url,
         Coverage(settings.include.value, settings.exclude.value),
-        replica=postgres_server.capabilities.replica,
+        capabilities=postgres_server.capabilities,
         timeout=settings.restore_timeout.value,
+        rebuild=apply_migrations.rebuild,
     )
     yield isolation
     isolation.close()
@@ -55,20 +56,21 @@ def postgres_url(apply_migrations: Workspace, _pristine_isolation: Isolation) ->
 
 
 @pytest.fixture(scope="session")
-def postgres_engine(postgres_url: URL) -> Iterator[Engine]:
+def postgres_engine(postgres_url: URL, _pristine_isolation: Isolation) -> Iterator[Engine]:
     """The one SQLAlchemy engine that all tests share."""
     from sqlalchemy import create_engine  # heavy, and most runs need none
 
     from pytest_pristine.postgres import urls  # the same
 
     engine = create_engine(urls.synchronous(postgres_url))
+    _pristine_isolation.on_ended_sessions(engine.dispose)
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
-def clean_database(_pristine_isolation: Isolation) -> Iterator[None]:
+def clean_database(request: pytest.FixtureRequest, _pristine_isolation: Isolation) -> Iterator[None]:
     """The database is pristine when the test starts, and pristine again after it."""
-    _pristine_isolation.restore()
+    cleaning.before(_pristine_isolation, request.node)
     yield
-    _pristine_isolation.restore()
+    cleaning.after(_pristine_isolation, request.node)

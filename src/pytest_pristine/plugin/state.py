@@ -42,10 +42,13 @@ def describe(config: pytest.Config) -> list[str]:
     found = config.stash.get(_SERVER, None)
     if found is None:
         return []
+    from pytest_pristine.isolation import ways  # heavy, and loaded by now
+
     preferred = [rejection for rejection in found.server.passed_over if rejection.configured]
     return [
         *(f"pristine: passed over {rejection.source}: {rejection.reason}" for rejection in preferred),
         f"pristine: {found}",
+        f"pristine: {ways.describe(found.capabilities)}",
     ]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from pytest_pristine.postgres import wal
 from pytest_pristine.postgres.connections import Connection
 
 
@@ -20,6 +21,7 @@ class Capabilities:
         superuser: It is a superuser.
         createdb: It may create databases.
         replica: It may set `session_replication_role`, and so keep triggers and foreign keys out of a restore.
+        wal: It may read the WAL, and so know what was written without asking.
     """
 
     version: int
@@ -28,6 +30,7 @@ class Capabilities:
     superuser: bool
     createdb: bool
     replica: bool
+    wal: bool
 
     @property
     def major(self) -> int:
@@ -49,7 +52,8 @@ def inspect(connection: Connection) -> Capabilities:
         raise LookupError("the current role is not in pg_roles")
     version, text, role, superuser, createdb = row
     number = str(text).split(maxsplit=1)[0]  # distributors append their own words: "15.18 (Debian 15.18-0+deb12u1)"
-    return Capabilities(int(str(version)), number, str(role), bool(superuser), bool(createdb), _replica(connection))
+    replica, may_read = _replica(connection), wal.reader(connection) is not None
+    return Capabilities(int(str(version)), number, str(role), bool(superuser), bool(createdb), replica, may_read)
 
 
 def _replica(connection: Connection) -> bool:

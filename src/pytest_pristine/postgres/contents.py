@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pytest_pristine.postgres.connections import Connection
 
 # Objects from oid 16384 (FirstNormalObjectId) on were made after initdb, which imports collations of its own below it.
@@ -10,23 +12,24 @@ from pytest_pristine.postgres.connections import Connection
 _QUERY = """
     WITH mine AS (
         SELECT n.oid, n.nspname FROM pg_namespace n
-        WHERE n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+        WHERE n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%%'
           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid
                           AND d.deptype = 'e')
     ), things(what, name, class, object) AS (
         SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
                     WHEN 'f' THEN 'foreign table' WHEN 'c' THEN 'type' ELSE 'table' END,
-               format('%I.%I', mine.nspname, c.relname), 'pg_class'::regclass, c.oid
+               format('%%I.%%I', mine.nspname, c.relname), 'pg_class'::regclass, c.oid
         FROM pg_class c JOIN mine ON mine.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c')
         UNION ALL
-        SELECT 'function', format('%I.%I', mine.nspname, p.proname), 'pg_proc'::regclass, p.oid
+        SELECT 'function', format('%%I.%%I', mine.nspname, p.proname), 'pg_proc'::regclass, p.oid
         FROM pg_proc p JOIN mine ON mine.oid = p.pronamespace
         UNION ALL
-        SELECT 'type', format('%I.%I', mine.nspname, t.typname), 'pg_type'::regclass, t.oid
+        SELECT 'type', format('%%I.%%I', mine.nspname, t.typname), 'pg_type'::regclass, t.oid
         FROM pg_type t JOIN mine ON mine.oid = t.typnamespace WHERE t.typtype IN ('d', 'e', 'r')
         UNION ALL
-        SELECT 'schema', format('%I', mine.nspname), 'pg_namespace'::regclass, mine.oid
+        SELECT 'schema', format('%%I', mine.nspname), 'pg_namespace'::regclass, mine.oid
         FROM mine WHERE mine.nspname <> 'public'
+          AND (%(strict)s OR NOT EXISTS (SELECT FROM pg_extension e WHERE e.extnamespace = mine.oid))
         UNION ALL
         SELECT 'large object', oid::text, 'pg_largeobject'::regclass, oid FROM pg_largeobject_metadata
         UNION ALL
@@ -49,11 +52,34 @@ _QUERY = """
         UNION ALL
         SELECT 'server', srvname::text, 'pg_foreign_server'::regclass, oid FROM pg_foreign_server
     )
-    SELECT what, name, count(*) OVER () FROM things
+    SELECT what, name, count(*) OVER (),
+           -- Of what the first superuser owns no owner is recorded.
+           (SELECT pg_get_userbyid(coalesce(max(o.refobjid), 10)) FROM pg_shdepend o
+            WHERE o.classid = things.class AND o.objid = things.object AND o.deptype = 'o'
+              AND o.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))
+    FROM things
     WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = things.class AND d.objid = things.object
                       AND d.deptype = 'e')
     ORDER BY what <> 'table', what, name LIMIT 1
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in a database that is not empty.
+
+    Attributes:
+        first: One of the objects, a table if there is one: "table public.users".
+        owner: The role that owns it.
+        others: How many objects there are beside it.
+    """
+
+    first: str
+    owner: str
+    others: int
+
+    def __str__(self) -> str:
+        return self.first + (f" and {self.others} other object{'s' * (self.others != 1)}" if self.others else "")
 
 
 def describe(connection: Connection) -> str | None:
@@ -62,9 +88,18 @@ def describe(connection: Connection) -> str | None:
     Returns:
         A phrase such as "table public.users and 41 other objects".
     """
-    row = connection.execute(_QUERY).fetchone()
+    found = _find(connection, strict=True)
+    return None if found is None else str(found)
+
+
+def remains(connection: Connection) -> Contents | None:
+    """What is in the database connected to, schemas left out that somebody made for extensions: both are kept."""
+    return _find(connection, strict=False)
+
+
+def _find(connection: Connection, *, strict: bool) -> Contents | None:
+    row = connection.execute(_QUERY, {"strict": strict}).fetchone()
     if row is None:
         return None
-    what, name, count = row
-    others = int(str(count)) - 1
-    return f"{what} {name}" + (f" and {others} other object{'s' * (others != 1)}" if others else "")
+    what, name, count, owner = row
+    return Contents(f"{what} {name}", str(owner), int(str(count)) - 1)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
 from psycopg import errors, sql
 
-from pytest_pristine.postgres import marks
+from pytest_pristine.postgres import marks, sessions
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.marks import Mark
 
-_log = logging.getLogger("pytest_pristine")
+# Seconds to wait for a lock on a database.
+_PATIENCE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,17 @@ def find(connection: Connection, name: str) -> Database | None:
     return next(_select(connection, name), None)
 
 
+def oid(connection: Connection, name: str) -> int | None:
+    """The oid of the database of that name, whoever's it is; None when there is none."""
+    row = connection.execute("SELECT oid FROM pg_database WHERE datname = %s", [name]).fetchone()
+    return None if row is None else int(str(row[0]))
+
+
 def _select(connection: Connection, name: str | None) -> Iterator[Database]:
-    for oid, datname, comment, sealed, sessions in connection.execute(_OURS, {"name": name}).fetchall():
+    for oid, datname, comment, sealed, count in connection.execute(_OURS, {"name": name}).fetchall():
         mark = marks.read(str(comment))
         if mark is not None:
-            yield Database(int(str(oid)), str(datname), mark, bool(sealed), int(str(sessions)))
+            yield Database(int(str(oid)), str(datname), mark, bool(sealed), int(str(count)))
 
 
 def create(connection: Connection, name: str, mark: Mark, template: str = "template0", like: str | None = None) -> None:
@@ -145,6 +151,12 @@ def seal(connection: Connection, name: str) -> None:
     )
 
 
+def allow_connections(connection: Connection, name: str, *, allow: bool) -> None:
+    """Let clients connect to a database, or nobody any more. Who is connected stays."""
+    statement = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
+    connection.execute(statement.format(sql.Identifier(name), sql.Literal(allow)))
+
+
 def drop(connection: Connection, name: str) -> None:
     """Drop a database that carries our mark, sealed or not, and end the sessions in it.
 
@@ -156,9 +168,24 @@ def drop(connection: Connection, name: str) -> None:
     database = find(connection, name)
     if database is None:
         raise LookupError(f"no database {name!r} of ours")
-    if database.sealed:
-        connection.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name)))
-    connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    # DROP ends sessions when it has its lock, for which one of them may keep it waiting.
+    sessions.end(connection, name)
+    with patience(connection):
+        if database.sealed:
+            connection.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def patience(connection: Connection) -> Iterator[None]:
+    """Wait a while and not for ever for whoever has a transaction open that did something to a database."""
+    before = connection.execute("SHOW lock_timeout").fetchone()
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{_PATIENCE}s"])
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", before)
 
 
 def exchange(connection: Connection, name: str, mark: Mark, new: str, aside: str, aside_mark: Mark) -> bool:
@@ -178,67 +205,3 @@ def exchange(connection: Connection, name: str, mark: Mark, new: str, aside: str
     except errors.ObjectInUse:
         return False
     return find(connection, aside) is not None
-
-
-_OWNER = """
-    SELECT pg_get_userbyid(datdba) FROM pg_database
-    WHERE datname = %s AND (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
-"""
-
-_PROPERTIES = """
-    SELECT CASE s.setrole WHEN 0 THEN NULL ELSE pg_get_userbyid(s.setrole) END, split_part(c, '=', 1),
-           substr(c, strpos(c, '=') + 1)
-    FROM pg_db_role_setting s, unnest(s.setconfig) c
-    WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = %s)
-      AND (s.setrole = 0 OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))
-"""
-
-# Settings whose stored value is a list, quoted as it would be typed (GUC_LIST_QUOTE in the server's source).
-_LISTS = frozenset({"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"})
-
-# A name in such a list: quoted, with quotes doubled, or bare.
-_NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,"\s]+))\s*(?:,|$)')
-
-
-def _names(value: str) -> list[str]:
-    """The names in a stored list such as `"$user", public`."""
-    return [bare or quoted.replace('""', '"') for quoted, bare in _NAME.findall(value)]
-
-
-_GRANTS = """
-    SELECT CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END, a.privilege_type, a.is_grantable
-    FROM pg_database d, aclexplode(d.datacl) a
-    WHERE d.datname = %s
-"""
-
-
-def copy_properties(connection: Connection, source: str, target: str) -> None:
-    """Give `target` the owner, settings and grants of `source`, which CREATE DATABASE ... TEMPLATE does not copy.
-
-    Settings of other roles and ownership are a superuser's to give; for any other role they are its own already.
-    """
-    database = sql.Identifier(target)
-    owner = connection.execute(_OWNER, [source]).fetchone()
-    if owner is not None:
-        connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, sql.Identifier(str(owner[0]))))
-    for role, setting, value in connection.execute(_PROPERTIES, [source]).fetchall():
-        subject = (
-            sql.SQL("DATABASE {}").format(database)
-            if role is None
-            else sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(str(role)), database)
-        )
-        names = _names(str(value)) if setting in _LISTS else [str(value)]
-        typed = sql.SQL(", ").join(map(sql.Literal, names))
-        statement = sql.SQL("ALTER {} SET {} TO {}").format(subject, sql.Identifier(str(setting)), typed)
-        try:
-            connection.execute(statement)
-        except errors.InsufficientPrivilege:
-            # A superuser set it; the database that we make beside does without.
-            _log.warning("the setting %s of %s is not ours to give: %s does without", setting, source, target)
-    grants = connection.execute(_GRANTS, [source]).fetchall()
-    if grants:
-        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
-    for role, privilege, grantable in grants:
-        grantee = sql.SQL("PUBLIC") if role is None else sql.Identifier(str(role))
-        statement = sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(str(privilege)), database, grantee)
-        connection.execute(statement + sql.SQL(" WITH GRANT OPTION" if grantable else ""))

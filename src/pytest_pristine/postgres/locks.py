@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from psycopg import errors, sql
+
 from pytest_pristine.postgres.connections import Connection
 
 _KEY = "hashtextextended('pytest-pristine:' || %s, 0)"
@@ -22,6 +24,18 @@ def take(connection: Connection, subject: str) -> None:
 def try_take(connection: Connection, subject: str) -> bool:
     """Hold the lock until it is released or the connection ends, if nobody else does."""
     return connection.execute(f"SELECT pg_try_advisory_lock({_KEY})", [subject]).fetchone() == (True,)
+
+
+def take_within(connection: Connection, subject: str, seconds: float) -> bool:
+    """Hold the lock until it is released or the connection ends, if it becomes free within some seconds."""
+    try:
+        with connection.transaction():
+            milliseconds = max(round(seconds * 1000), 1)  # 0 would be for ever
+            connection.execute(sql.SQL("SET LOCAL lock_timeout TO {}").format(sql.Literal(f"{milliseconds}ms")))
+            take(connection, subject)
+    except errors.LockNotAvailable:
+        return False
+    return True
 
 
 def release(connection: Connection, subject: str) -> None:

@@ -6,8 +6,6 @@ its template is until a run takes it.
 
 from __future__ import annotations
 
-from psycopg import sql
-
 from pytest_pristine.postgres import databases, locks, marks, names
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
@@ -51,7 +49,7 @@ def take(connection: Connection, template: Database, name: str, mark: Mark) -> b
             with connection.transaction():
                 databases.rename(connection, spare.name, name)
                 databases.set_mark(connection, name, mark)
-                _allow_connections(connection, name, allow=True)
+                databases.allow_connections(connection, name, allow=True)
             return True
     return False
 
@@ -68,7 +66,7 @@ def _make(connection: Connection, template: Database) -> None:
         current = databases.find(connection, template.name)
         if free and current is not None and current.oid == template.oid:
             databases.create(connection, name, mark, template=template.name)
-            _allow_connections(connection, name, allow=False)
+            databases.allow_connections(connection, name, allow=False)
 
 
 def _drop_if_spare(connection: Connection, name: str) -> None:
@@ -76,8 +74,3 @@ def _drop_if_spare(connection: Connection, name: str) -> None:
     database = databases.find(connection, name)
     if database is not None and database.mark.kind == marks.SPARE:
         databases.drop(connection, name)
-
-
-def _allow_connections(connection: Connection, name: str, *, allow: bool) -> None:
-    statement = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
-    connection.execute(statement.format(sql.Identifier(name), sql.Literal(allow)))

@@ -50,12 +50,19 @@ class Server:
         """`server_version_num`: 180006 for 18.6."""
         return self.capabilities.version
 
+    @property
+    def in_place(self) -> bool:
+        """The role may make no databases: the run works in the one that the user named, without a template."""
+        return not self.capabilities.createdb
+
     def release(self) -> None:
         """Give the server back."""
         self.offer.release()
 
     def __str__(self) -> str:
-        where = self.offer.how if self.target is None else f"{self.offer.how}, database {self.target}"
+        where = self.offer.how
+        if self.target is not None:
+            where += f", database {self.target}" + (", in place" if self.in_place else "")
         return f"PostgreSQL {self.capabilities.version_text} ({where})"
 
 
@@ -89,22 +96,27 @@ def _inspect(source: str, offer: Offer, settings: Settings, passed_over: tuple[R
         with connections.connect(offer.url, "inspect") as connection:
             can = capabilities.inspect(connection)
             _check_version(can, offer)
-            _check_privileges(can, offer)
             # Databases that every cluster has are never ours: the run makes databases of its own beside them.
             target = None if offer.target in connections.MAINTENANCE_DATABASES else offer.target
+            _check_privileges(can, offer, target)
             if target is not None:
-                _check_ours(connection, target, offer, settings)
-        return Server(source, _maintenance(offer.url), target, can, passed_over, offer)
+                _check_ours(connection, target, offer, settings, in_place=not can.createdb)
+        return Server(source, _maintenance(offer.url, in_place=not can.createdb), target, can, passed_over, offer)
     except BaseException:
         offer.release()
         raise
 
 
-def _maintenance(url: URL) -> URL:
-    """A database where our locks meet those of other runs and that no run renames or drops."""
+def _maintenance(url: URL, *, in_place: bool) -> URL:
+    """A database where our locks meet those of other runs and that no run renames or drops.
+
+    A run in place renames and drops none: where its role can connect to no other, its locks are in the one it named.
+    """
     for name in connections.MAINTENANCE_DATABASES:
         if url.database == name or connections.answers(url.set(database=name)):
             return url.set(database=name)
+    if in_place:
+        return url
     raise PrivilegeError(
         f"a database for maintenance on {urls.show(url)}: {' or '.join(connections.MAINTENANCE_DATABASES)}",
         f"the role {url.username!r} can connect to neither",
@@ -121,17 +133,26 @@ def _check_version(can: Capabilities, offer: Offer) -> None:
         )
 
 
-def _check_privileges(can: Capabilities, offer: Offer) -> None:
-    if not can.createdb:
+def _check_privileges(can: Capabilities, offer: Offer, target: str | None) -> None:
+    """Refuse a role that may make no databases and was given none."""
+    if not can.createdb and target is None:
+        role = _identifier(can.role)
         raise PrivilegeError(
             f"a role that may create databases on {urls.show(offer.url)} ({offer.how})",
-            f"the role {can.role!r}, which may not",
-            [f"as a superuser: ALTER ROLE {_identifier(can.role)} CREATEDB"],
+            f"the role {can.role!r}, which may not, and no database of its own to work in: "
+            f"{offer.url.database!r} is one that every server has",
+            [
+                f"as a superuser: ALTER ROLE {role} CREATEDB",
+                f"or, as a superuser: CREATE DATABASE app_test OWNER {role}; and name it in {offer.how}",
+            ],
         )
 
 
-def _check_ours(connection: Connection, target: str, offer: Offer, settings: Settings) -> None:
-    """Refuse a database with anything in it that we did not put there; mark one that is empty as ours."""
+def _check_ours(connection: Connection, target: str, offer: Offer, settings: Settings, *, in_place: bool) -> None:
+    """Refuse a database with anything in it that we did not put there; mark one that is empty as ours.
+
+    In place a claimed one need not be the role's own. It then stays without a mark, and has to be claimed each time.
+    """
     if databases.find(connection, target) is not None:
         return
     found = contents.describe(connection)
@@ -147,10 +168,15 @@ def _check_ours(connection: Connection, target: str, offer: Offer, settings: Set
     try:
         databases.set_mark(connection, target, marks.Mark(marks.TARGET, run="", project=""))
     except psycopg.errors.InsufficientPrivilege:
+        if in_place and settings.claim.value == target:
+            return
         raise PrivilegeError(
             f"to mark the database {target!r} as ours",
             f"the role {connection.info.user!r} does not own it",
-            [f"ALTER DATABASE {_identifier(target)} OWNER TO {_identifier(connection.info.user)}"],
+            [
+                f"ALTER DATABASE {_identifier(target)} OWNER TO {_identifier(connection.info.user)}",
+                *([f"or, each time: pytest --pristine-claim={target}"] if in_place else []),
+            ],
         ) from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pytest_pristine.migrations.migrator import Migrator
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.servers.resolver import Server
 from pytest_pristine.settings import Settings
-from pytest_pristine.templates import workspace
+from pytest_pristine.templates import in_place, workspace
 from pytest_pristine.templates.workspace import Workspace
 
 
@@ -75,14 +75,29 @@ class PostgresServer:
 
         Raises:
             MigrationError: The migrations failed.
+            OccupiedError: The role may make no databases, and another run works in the one that was named.
         """
-        with workspace.lease(
+        migrator = migrator or self.migrations()
+        with self._work_in_place(migrator) if self.server.in_place else self._copy(migrator) as leased:
+            yield leased
+
+    def _copy(self, migrator: Migrator) -> AbstractContextManager[Workspace]:
+        return workspace.lease(
             self.server.url,
             self.server.target,
-            migrator or self.migrations(),
+            migrator,
             project=self.root.name,
             session=self.session,
             worker=self.worker,
             rebuild=self.settings.create_db.value,
-        ) as leased:
-            yield leased
+        )
+
+    def _work_in_place(self, migrator: Migrator) -> AbstractContextManager[Workspace]:
+        target = str(self.server.target)
+        return in_place.lease(
+            self.server.url,
+            target,
+            migrator,
+            project=self.root.name,
+            claimed=self.settings.claim.value == target,
+        )

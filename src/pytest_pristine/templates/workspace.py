@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 
 import psycopg
 from sqlalchemy.engine import URL
 
+from pytest_pristine.errors import PristineError
 from pytest_pristine.migrations.migrator import Migrator
-from pytest_pristine.postgres import connections, databases, locks, marks, names, spares
+from pytest_pristine.postgres import databases, locks, marks, names, properties, sessions
+from pytest_pristine.postgres.anchor import Anchor
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
+from pytest_pristine.postgres.properties import Properties
+from pytest_pristine.templates import copies
 from pytest_pristine.templates.template import Builder, retire
 
 _log = logging.getLogger("pytest_pristine")
@@ -27,11 +31,31 @@ class Workspace:
 
     Attributes:
         url: Where it is.
-        template: The template it was copied from.
+        template: The template it was copied from; None where the role may make no databases, and works in the one
+            that the user named.
+        rebuild: Makes the database anew, as it was when it was handed out: same URL, contents, settings and grants.
+            Every session in it is ended, those of the caller too. It raises `PristineError` when it cannot.
     """
 
     url: URL
-    template: str
+    template: str | None
+    rebuild: Callable[[], None] = field(repr=False, compare=False)
+
+
+@dataclass
+class _Copy:
+    """The database that a worker works in; see `copies.remake`."""
+
+    anchor: Anchor
+    url: URL
+    mark: Mark
+    template: Database
+    wanted: Properties | None
+    oid: int | None
+
+    def rebuild(self) -> None:
+        """Make it anew."""
+        self.oid = copies.remake(self.anchor, self.url, self.mark, self.template, self.wanted, self.oid)
 
 
 @contextmanager
@@ -64,54 +88,55 @@ def lease(
     """
     run = secrets.token_hex(4)
     project = names.label(project)
-    with connections.connect(url, f"run {run}") as connection:
-        locks.take(connection, locks.lease(run))
+    with closing(Anchor(url, f"run {run}")) as anchor:
+        anchor.hold(locks.lease(run))
+        connection = anchor.connection
         builder = Builder(connection, url, migrator, project, run, session, like=target)
         try:
+            wanted = None if target is None else properties.read(connection, target)
+            name = names.clone(target or f"{names.PREFIX}_{project}", run, worker)
             with builder.template(rebuild=rebuild) as template:
-                clone = names.clone(target or f"{names.PREFIX}_{project}", run, worker)
                 mark = Mark(marks.CLONE, run, project, template.mark.fingerprint)
-                if not spares.take(connection, template, clone, mark):
-                    databases.create(connection, clone, mark, template=template.name)
-            name = clone
-            if target is not None:
-                databases.copy_properties(connection, target, clone)
-                name = _take_target(connection, target, clone, run, project)
-            yield Workspace(url.set(database=name), template.name)
+                copies.make(connection, template, name, mark, wanted)
+            target_mark = Mark(marks.TARGET, run, project)
+            if target is not None and _take_target(anchor, target, target_mark, name):
+                name, mark = target, target_mark
+            at = url.set(database=name)
+            copy = _Copy(anchor, at, mark, template, wanted, databases.oid(connection, name))
+            yield Workspace(at, template.name, copy.rebuild)
         finally:
-            _clean_up(connection, run, project)
+            _clean_up(anchor.connection, url, run, project)
 
 
-def _take_target(connection: Connection, target: str, clone: str, run: str, project: str) -> str:
+def _take_target(anchor: Anchor, target: str, mark: Mark, clone: str) -> bool:
     """Put the clone in the place of the database that the user named, unless somebody is there.
 
     Returns:
-        The name under which the clone is found.
+        Whether it was done; if not, the clone is where it was.
     """
-    if not locks.try_take(connection, locks.target(target)):
+    connection = anchor.connection
+    if not anchor.hold(locks.target(target)):
         _log.info("another run works in %s: working in %s", target, clone)
-        return clone
+        return False
     aside = names.scratch()
-    mark = Mark(marks.TARGET, run, project)
     # What it was goes the way of everything whose run is over, also when this run dies on the next line.
-    aside_mark = Mark(marks.SCRATCH, run, project)
-    if not databases.exchange(connection, target, mark, clone, aside, aside_mark):
-        locks.release(connection, locks.target(target))
+    if not databases.exchange(connection, target, mark, clone, aside, Mark(marks.SCRATCH, mark.run, mark.project)):
+        anchor.release(locks.target(target))
         _log.warning("somebody is connected to %s: working in %s instead", target, clone)
-        return clone
+        return False
     databases.drop(connection, aside)
-    return target
+    return True
 
 
-def _clean_up(connection: Connection, run: str, project: str) -> None:
+def _clean_up(connection: Connection, url: URL, run: str, project: str) -> None:
     """Drop this run's databases, those of runs that died, and templates nobody has needed for long."""
     if connection.closed:
         return
     made = [each for each in databases.ours(connection) if each.mark.kind in (marks.CLONE, marks.SCRATCH)]
     for database in sorted(made, key=lambda each: each.mark.run != run):
         try:
-            _drop_if_over(connection, database, run)
-        except psycopg.Error as error:
+            _drop_if_over(connection, url, database, run)
+        except (psycopg.Error, PristineError) as error:
             # Another role's, say: whoever may drop it does so at the end of a run of theirs.
             _log.warning("%s is over and cannot be dropped: %s", database.name, error)
     try:
@@ -120,12 +145,18 @@ def _clean_up(connection: Connection, run: str, project: str) -> None:
         _log.warning("old templates cannot be dropped: %s", error)
 
 
-def _drop_if_over(connection: Connection, database: Database, run: str) -> None:
+def _drop_if_over(connection: Connection, url: URL, database: Database, run: str) -> None:
     """Drop a database whose run is this one or has ended."""
     if database.mark.run == run:
-        databases.drop(connection, database.name)
+        _drop(connection, url, database)
         return
     with locks.held_if_free(connection, locks.lease(database.mark.run)) as free:
         # Another run may have dropped it since it was listed, or made it something else.
         if free and databases.find(connection, database.name) == database:
-            databases.drop(connection, database.name)
+            _drop(connection, url, database)
+
+
+def _drop(connection: Connection, url: URL, database: Database) -> None:
+    # A transaction that a test left prepared would keep the database for ever.
+    sessions.roll_back_prepared_in(connection, url.set(database=database.name))
+    databases.drop(connection, database.name)

@@ -1,0 +1,388 @@
+"""Watching the schema: whether a test changed the catalogues, and what it changed.
+
+Whatever a statement does to a schema inserts, updates or deletes rows of system catalogues. Their number and the
+transactions that wrote them tell whether there was any such statement, for the price of a scan. Some change rows and
+not the schema: TRUNCATE gives a table another file, and temporary tables come and go. Of what may be one of them the
+content is compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+from pytest_pristine.isolation.freshness import EVERYTHING, FRESH, Fresh
+from pytest_pristine.postgres.connections import Connection
+
+# Catalogues that hold no part of a schema: statistics, dependencies, which follow from the rest, and large objects,
+# which are looked after by themselves. Those that all databases share are asked about our own.
+_IGNORED = (
+    "pg_statistic", "pg_statistic_ext_data", "pg_depend", "pg_largeobject", "pg_largeobject_metadata", "pg_init_privs",
+)  # fmt: skip
+
+# The column that says to which relation a row belongs. Rows of temporary relations are nobody's business.
+_RELATION = {
+    "pg_attribute": "attrelid", "pg_attrdef": "adrelid", "pg_constraint": "conrelid", "pg_description": "objoid",
+    "pg_foreign_table": "ftrelid", "pg_partitioned_table": "partrelid",
+    "pg_index": "indexrelid", "pg_inherits": "inhrelid", "pg_policy": "polrelid", "pg_rewrite": "ev_class",
+    "pg_sequence": "seqrelid", "pg_statistic_ext": "stxrelid", "pg_trigger": "tgrelid",
+}  # fmt: skip
+
+# The same for rows that belong to a function or type: the column, the catalogue and its column with the namespace.
+_PARENT = {
+    "pg_aggregate": ("aggfnoid", "pg_proc", "pronamespace"),
+    "pg_enum": ("enumtypid", "pg_type", "typnamespace"),
+    "pg_range": ("rngtypid", "pg_type", "typnamespace"),
+}
+
+# Catalogues whose rows change without the schema changing (a table has another file), are changed and changed back
+# (triggers switched off and on), or are written as they were (a function replaced by itself when an application
+# starts), with the columns that say nothing about the schema. Of their rows the content counts.
+_COMPARED = {
+    "pg_class": (
+        "relfilenode", "relpages", "reltuples", "relallvisible", "relallfrozen", "relfrozenxid", "relminmxid",
+        "relispopulated", "reltoastrelid", "relhasindex", "relhasrules", "relhastriggers", "relhassubclass",
+    ),
+    "pg_trigger": (),
+    "pg_rewrite": (),
+    "pg_index": ("indcheckxmin",),
+    "pg_sequence": (),
+    "pg_proc": (),
+    "pg_namespace": (),
+    "pg_description": (),
+}  # fmt: skip
+
+# The column that a sequence belongs to. ALTER SEQUENCE writes the sequence's row, whatever it changes.
+_SEQUENCE_OWNER = """
+    (SELECT array_agg(concat_ws(' ', refobjid, refobjsubid, deptype)) FROM pg_depend
+     WHERE classid = 'pg_class'::regclass AND objid = seqrelid AND deptype IN ('a', 'i'))
+"""
+
+# Those of them that hold thousands of rows of the server's own, of which only people's are compared.
+_LARGE = ("pg_proc", "pg_description", "pg_rewrite")
+
+# The object that a row is, or is a part of, as class, object and sub-object: for the catalogues whose rows are no
+# objects by themselves.
+_ADDRESSES = {
+    "pg_attribute": "'pg_class'::regclass, attrelid, attnum",
+    "pg_aggregate": "'pg_proc'::regclass, aggfnoid, 0",
+    "pg_description": "classoid, objoid, objsubid",
+    "pg_enum": "'pg_type'::regclass, enumtypid, 0",
+    "pg_foreign_table": "'pg_class'::regclass, ftrelid, 0",
+    "pg_index": "'pg_class'::regclass, indexrelid, 0",
+    "pg_inherits": "'pg_class'::regclass, inhrelid, 0",
+    "pg_partitioned_table": "'pg_class'::regclass, partrelid, 0",
+    "pg_range": "'pg_type'::regclass, rngtypid, 0",
+    "pg_seclabel": "classoid, objoid, objsubid",
+    "pg_sequence": "'pg_class'::regclass, seqrelid, 0",
+    "pg_ts_config_map": "'pg_ts_config'::regclass, mapcfg, 0",
+}
+
+# What a person would name first, when one statement changed rows of many catalogues, and what nobody would.
+_TELLING = (
+    "extension", "schema", "table", "view", "materialized view", "foreign table", "sequence", "function", "column",
+    "type", "constraint", "trigger", "index",
+)  # fmt: skip
+_UNTOLD = re.compile(r"\bpg_toast\b|RI_ConstraintTrigger_|^type .*\[\]$|^column .* of (?!table|foreign)")
+# Changes named in a message.
+_NAMED = 3
+
+_CATALOGUES = """
+    SELECT c.oid, c.relname,
+           ARRAY(SELECT a.attname::text FROM pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)
+    FROM pg_class c
+    WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r' AND NOT c.relisshared
+      AND c.relname <> ALL (%s) AND has_table_privilege(c.oid, 'SELECT')
+    ORDER BY c.oid
+"""
+
+# What is kept of a database outside it: owner, limits, grants, settings, comment. And what belongs to extensions, which
+# nothing but a dependency tells, and subscriptions.
+_DATABASE = """
+    SELECT concat_ws(' ', d.datdba, d.datconnlimit, d.datallowconn, d.datistemplate, d.dattablespace, d.datacl,
+                     shobj_description(d.oid, 'pg_database'),
+                     (SELECT string_agg(s.setrole || ' ' || s.setconfig::text, ' ' ORDER BY s.setrole)
+                      FROM pg_db_role_setting s WHERE s.setdatabase = d.oid))
+           || (SELECT concat_ws(' ', count(*), sum(hashtextextended(e::text, 0))) FROM pg_depend e
+               WHERE e.refclassid = 'pg_extension'::regclass)
+           || (SELECT concat_ws(' ', string_agg(concat_ws(' ', b.oid, b.subname, b.subenabled), ' ' ORDER BY b.oid))
+               FROM pg_subscription b WHERE b.subdbid = d.oid)
+    FROM pg_database d WHERE d.datname = current_database()
+"""
+_ABOUT_DATABASE = "settings, grants or comment of the database, members of an extension, or a subscription"
+# Oids of the catalogues that this reads: pg_database, pg_db_role_setting, pg_shdescription, pg_depend and
+# pg_subscription.
+_SHARED = frozenset({1262, 2964, 2396, 2608, 6100})
+
+# What belongs to a session, and the tables for large values, which follow from their tables.
+_SET_ASIDE = r"SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast|temp)'"
+_OF_RELATIONS = "SELECT oid FROM pg_class WHERE relpersistence = 't' OR relnamespace = 'pg_toast'::regnamespace"
+# Whether a session has something temporary of its own that has rows in catalogues without a namespace.
+_TEMPORARY = """
+    SELECT EXISTS (SELECT FROM pg_class WHERE relpersistence = 't')
+        OR EXISTS (SELECT FROM pg_namespace n JOIN pg_type t ON t.typnamespace = n.oid WHERE n.nspname ~ '^pg_temp')
+        OR EXISTS (SELECT FROM pg_namespace n JOIN pg_proc p ON p.pronamespace = n.oid
+                   WHERE n.nspname ~ '^pg_temp' AND n.oid <> pg_my_temp_schema())
+"""
+
+PG_CLASS = 1259
+# The lowest oid of objects that were made after initdb (FirstNormalObjectId).
+_FIRST_OF_PEOPLE = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class _Catalogue:
+    """A system catalogue.
+
+    Attributes:
+        oid: Its oid.
+        name: Its name.
+        columns: The names of its columns.
+    """
+
+    oid: int
+    name: str
+    columns: tuple[str, ...]
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier("pg_catalog", self.name)
+
+    @property
+    def in_lasting_namespace(self) -> sql.Composable:
+        """Whether a row is in a namespace that outlives sessions, for what has a namespace: quickly asked."""
+        namespace = next((name for name in self.columns if name.endswith("namespace")), None)
+        if self.name == "pg_namespace":
+            namespace = "oid"
+        if namespace is None:
+            return sql.SQL("true")
+        return sql.SQL("{} NOT IN ({})").format(sql.Identifier(namespace), sql.SQL(_SET_ASIDE))
+
+    @property
+    def lasting(self) -> sql.Composable:
+        """Whether a row is of something that outlives the session that made it."""
+        conditions = [self.in_lasting_namespace]
+        if self.name in _RELATION:
+            relation = sql.Identifier(_RELATION[self.name])
+            conditions.append(sql.SQL("{} NOT IN ({})").format(relation, sql.SQL(_OF_RELATIONS)))
+        if self.name in _PARENT:
+            column, parent, namespace = map(sql.Identifier, _PARENT[self.name])
+            lasting = sql.SQL("{} NOT IN (SELECT oid FROM {} WHERE {} IN ({}))")
+            conditions.append(lasting.format(column, parent, namespace, sql.SQL(_SET_ASIDE)))
+        return sql.SQL(" AND ").join(conditions)
+
+    @property
+    def key(self) -> sql.Identifier:
+        """The column that identifies a row."""
+        return sql.Identifier("oid" if "oid" in self.columns else _RELATION[self.name])
+
+    @property
+    def lowest(self) -> int:
+        """The lowest oid of rows that are compared. Of those below, one that is written at all counts as changed."""
+        return _FIRST_OF_PEOPLE if self.name in _LARGE else 0
+
+    @property
+    def content(self) -> sql.Composable:
+        """A digest of what a row says about the schema."""
+        kept: list[sql.Composable] = [sql.Identifier(name) for name in self.columns if name not in _COMPARED[self.name]]
+        if self.name == "pg_sequence":
+            kept.append(sql.SQL(_SEQUENCE_OWNER))
+        return sql.SQL("hashtextextended(ROW({})::text, 0)").format(sql.SQL(", ").join(kept))
+
+    @property
+    def address(self) -> sql.Composable:
+        """Class, object and sub-object of a row."""
+        if self.name in _ADDRESSES:
+            return sql.SQL(_ADDRESSES[self.name])
+        if "oid" in self.columns:
+            return sql.SQL("{}::oid, oid, 0").format(sql.Literal(self.oid))
+        return sql.SQL("'pg_class'::regclass, {}::oid, 0").format(sql.Literal(self.oid))
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaChanges:
+    """What is different about the schema.
+
+    Attributes:
+        catalogues: Oids of the catalogues with rows that are not those of the baseline.
+        altered: Descriptions of what is new or not as it was, the most telling first.
+        moved: Oids of relations that may have other content, because they have other files.
+    """
+
+    catalogues: frozenset[int] = frozenset()
+    altered: tuple[str, ...] = ()
+    moved: frozenset[int] = frozenset()
+
+
+@dataclass
+class SchemaWatch:
+    """Compares the catalogues with what they held when this was made.
+
+    Attributes:
+        connection: To the database under test; another one when that was lost.
+    """
+
+    connection: Connection
+    _catalogues: dict[int, _Catalogue] = field(init=False)
+    _counts: dict[int, int] = field(init=False)
+    _lasting: dict[int, int] = field(init=False)
+    _contents: dict[int, frozenset[tuple[int, int]]] = field(init=False)
+    _database: object = field(init=False)
+    _has_temporary: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows = self.connection.execute(_CATALOGUES, [list(_IGNORED)]).fetchall()
+        found = (_Catalogue(int(str(oid)), str(name), tuple(columns)) for oid, name, columns in rows)  # type: ignore[arg-type]
+        self._catalogues = {catalogue.oid: catalogue for catalogue in found}
+        self._counts = {oid: count for oid, count, _ in self._count(self._catalogues, EVERYTHING)}
+        self._lasting = dict(self._count_lasting(self._catalogues))
+        self._contents = {oid: self._content(oid) for oid, each in self._catalogues.items() if each.name in _COMPARED}
+        self._database = self._describe_database()
+        self._has_temporary = self.connection.execute(_TEMPORARY).fetchone() == (True,)
+
+    def changes(self, written: Collection[int | None] | None, fresh: Fresh) -> SchemaChanges:
+        """What was changed.
+
+        Args:
+            written: Oids of the relations that were written to; None when any may have been.
+            fresh: Which rows were written since; what we wrote ourselves never changes the schema.
+        """
+        suspects = self._suspects(written)
+        if suspects:
+            counted = self._count(suspects, fresh)
+            suspects = [oid for oid, count, new in counted if new or count != self._counts[oid] or self._hides(oid)]
+        changes = self._look_closer(suspects, fresh) if suspects else SchemaChanges()
+        if (written is None or not _SHARED.isdisjoint(written)) and self._describe_database() != self._database:
+            altered = (
+                *changes.altered,
+                "settings, grants or comment of the database, members of an extension, or a subscription",
+            )
+            return SchemaChanges(changes.catalogues | _SHARED, altered, changes.moved)
+        return changes
+
+    def differences(self, earlier: SchemaWatch) -> tuple[str, ...]:
+        """What is not as an earlier watch found it, for a database that was made anew since."""
+        different = [
+            f"rows of {self._catalogues[oid].name}"
+            for oid, count in self._lasting.items()
+            if count != earlier._lasting.get(oid)
+        ]
+        for oid, content in self._contents.items():
+            before = earlier._contents[oid]
+            # Oids tell only of a copy: migrations that ran again gave others.
+            if content != before and {key for key, _ in content} == {key for key, _ in before}:
+                different.append(f"contents of {self._catalogues[oid].name}")
+        return tuple(different)
+
+    def names(self, catalogues: Collection[int]) -> set[str]:
+        """All objects that people made which have rows in these catalogues."""
+        names: set[str] = set()
+        for oid in catalogues:
+            if oid in self._catalogues:
+                names |= set(self._described(oid, sql.SQL("true"), {}, _FIRST_OF_PEOPLE))
+        return names
+
+    def _suspects(self, written: Collection[int | None] | None) -> list[int]:
+        if written is None:
+            return list(self._catalogues)
+        suspects = {oid for oid in written if oid in self._catalogues}
+        if None in written:
+            # A file that is gone was that of a table that has another one now.
+            suspects.add(PG_CLASS)
+        return sorted(suspects)
+
+    def _count(self, oids: Iterable[int], fresh: Fresh) -> list[tuple[int, int, int]]:
+        """Each catalogue with the number of its rows, and of those that are fresh."""
+        query = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT {}::oid, count(*) FILTER (WHERE {}), count(*) FILTER (WHERE {}) FROM {}").format(
+                sql.Literal(oid), self._catalogues[oid].in_lasting_namespace, FRESH, self._catalogues[oid].identifier
+            )
+            for oid in oids
+        )
+        rows = self.connection.execute(query, fresh.parameters, prepare=True)
+        return [(int(str(oid)), int(str(count)), int(str(new))) for oid, count, new in rows]
+
+    def _count_lasting(self, oids: Iterable[int]) -> list[tuple[int, int]]:
+        """Each catalogue with the number of its rows, temporary things left out."""
+        query = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT {}::oid, count(*) FROM {} WHERE {}").format(
+                sql.Literal(oid), self._catalogues[oid].identifier, self._catalogues[oid].lasting
+            )
+            for oid in oids
+        )
+        return [(int(str(oid)), int(str(n))) for oid, n in self.connection.execute(query)]
+
+    def _hides(self, oid: int) -> bool:
+        """Whether rows of temporary things may have gone while others came, so that their number tells nothing."""
+        return self._has_temporary and self._catalogues[oid].name in _RELATION | _PARENT
+
+    def _look_closer(self, suspects: Sequence[int], fresh: Fresh) -> SchemaChanges:
+        """Tell changes of the schema from what merely looks like one."""
+        changed: set[int] = {oid for oid, count in self._count_lasting(suspects) if count != self._lasting[oid]}
+        moved: set[int] = set()
+        altered: list[str] = []
+        for oid in suspects:
+            condition: sql.Composable = FRESH
+            parameters = fresh.parameters
+            if self._catalogues[oid].name in _COMPARED:
+                different = {key for key, _ in self._content(oid, fresh) - self._contents[oid]}
+                moved |= self._fresh_objects(oid, fresh) if oid == PG_CLASS else set()
+                key, lowest = self._catalogues[oid].key, sql.Literal(self._catalogues[oid].lowest)
+                condition = sql.SQL("{} AND ({} = ANY (%(keys)s) OR {} < {})").format(FRESH, key, key, lowest)
+                parameters |= {"keys": list(different)}
+            found = self._described(oid, condition, parameters)
+            altered += found
+            if found:
+                changed.add(oid)
+        if not changed:
+            self._counts |= {oid: count for oid, count, _ in self._count(suspects, EVERYTHING)}
+            self._has_temporary = self.connection.execute(_TEMPORARY).fetchone() == (True,)
+        return SchemaChanges(frozenset(changed), tuple(most_telling(altered)), frozenset(moved))
+
+    def _described(
+        self, oid: int, condition: sql.Composable, parameters: dict[str, object], lowest: int = 0
+    ) -> list[str]:
+        """A description of each object that has rows that meet the condition."""
+        catalogue = self._catalogues[oid]
+        query = sql.SQL(
+            """
+            SELECT pg_describe_object(class, object, part)
+            FROM (SELECT DISTINCT {} FROM {} WHERE {} AND {}) AS o (class, object, part)
+            WHERE object >= %(lowest)s AND part >= 0
+            """
+        ).format(catalogue.address, catalogue.identifier, catalogue.lasting, condition)
+        rows = self.connection.execute(query, {**parameters, "lowest": lowest}).fetchall()
+        prefix = "comment on " if catalogue.name == "pg_description" else ""
+        return [f"{prefix}{row[0] or catalogue.name}" for row in rows]
+
+    def _fresh_objects(self, oid: int, fresh: Fresh) -> set[int]:
+        query = sql.SQL("SELECT oid FROM {} WHERE {}").format(self._catalogues[oid].identifier, FRESH)
+        return {int(str(row[0])) for row in self.connection.execute(query, fresh.parameters)}
+
+    def _content(self, oid: int, fresh: Fresh | None = None) -> frozenset[tuple[int, int]]:
+        """The rows of a catalogue that are compared, or the fresh ones of them, each with a digest of its content."""
+        catalogue = self._catalogues[oid]
+        query = sql.SQL("SELECT {0}, {1} FROM {2} WHERE {0} >= {3} AND {4} AND {5}").format(
+            catalogue.key, catalogue.content, catalogue.identifier, sql.Literal(catalogue.lowest), catalogue.lasting,
+            FRESH if fresh else sql.SQL("true"),
+        )  # fmt: skip
+        rows = self.connection.execute(query, fresh.parameters if fresh else None, binary=True)
+        return frozenset((int(str(key)), int(str(digest))) for key, digest in rows)
+
+    def _describe_database(self) -> object:
+        return self.connection.execute(_DATABASE, prepare=True).fetchone()
+
+
+def most_telling(names: Iterable[str]) -> list[str]:
+    """A few of many names, those that a person would give first."""
+
+    def rank(name: str) -> tuple[int, str]:
+        kinds = [number for number, kind in enumerate(_TELLING) if name.startswith(f"{kind} ")]
+        return kinds[0] if kinds else len(_TELLING), name
+
+    told = sorted({name for name in names if not _UNTOLD.search(name)}, key=rank)
+    return told if len(told) <= _NAMED else [*told[:_NAMED], f"{len(told) - _NAMED} more"]

@@ -1,0 +1,87 @@
+"""Detecting changes by reading the WAL: what was written is listed there, whatever the size of the schema.
+
+It names relations that were written to, by transactions that ended and by those that may yet end. What writes no WAL,
+unlogged tables and sequences, is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from psycopg import errors
+
+from pytest_pristine.isolation.baseline import Baseline
+from pytest_pristine.isolation.changes import Changes, Mark, Moment
+from pytest_pristine.isolation.probes import Probes
+from pytest_pristine.isolation.schema import SchemaWatch
+from pytest_pristine.postgres import snapshots, wal
+from pytest_pristine.postgres.wal import Reader, Write
+
+# Oids of pg_largeobject and pg_largeobject_metadata.
+_LARGE_OBJECTS = frozenset({2613, 2995})
+
+# Bytes of WAL that take as long to read as asking takes: for the catalogues, and for each relation. Measured with
+# bench/restore/threshold.py.
+_BYTES, _BYTES_PER_RELATION = 448 * 1024, 1536
+
+_log = logging.getLogger("pytest_pristine")
+
+
+@dataclass
+class WalGuided:
+    """Lists what was written since a mark.
+
+    Attributes:
+        reader: Reads the WAL.
+        baseline: The relations to look for.
+        schema: Watches the catalogues.
+        probes: Asks for what writes no WAL.
+    """
+
+    reader: Reader
+    baseline: Baseline
+    schema: SchemaWatch
+    probes: Probes
+    _suspects: frozenset[Write] = frozenset()
+    _limit: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._limit = _BYTES + _BYTES_PER_RELATION * len(self.baseline.relations)
+        self._unlogged = self.probes.asking([relation for relation in self.baseline.relations if relation.unlogged])
+
+    def changes(self, since: Mark, until: Moment) -> Changes | None:
+        """Read what was written; None when it is too much, or not there any more."""
+        writes = self._read(since, until)
+        if writes is None:
+            return None
+        writes |= self._suspects
+        # What an open transaction wrote lies before the next mark, and may be committed after it.
+        open_ = {snapshots.lower(xid) for xid in until.open}
+        self._suspects = frozenset((oid, xid) for oid, xid in writes if xid in open_)
+        written = {oid for oid, _ in writes}
+        fresh = since.fresh(until.own)
+        schema = self.schema.changes(written, fresh)
+        if schema.catalogues:
+            return Changes(schema=schema)
+        oids = {oid for oid in written | schema.moved if oid is not None and oid in self.baseline}
+        oids |= self.probes.ask(self._unlogged, fresh)
+        return self.baseline.sort(oids, large_objects=not _LARGE_OBJECTS.isdisjoint(written))
+
+    def forget(self) -> None:
+        """Suspect nothing any more: everything was asked."""
+        self._suspects = frozenset()
+
+    def is_near(self, since: Mark, position: str) -> bool:
+        """Whether the WAL between a mark and a position tells all, and takes no longer to read than asking takes."""
+        return since.is_told and wal.distance(since.position, position) <= self._limit
+
+    def _read(self, since: Mark, until: Moment) -> set[Write] | None:
+        if until.readable is None or not self.is_near(since, until.readable):
+            return None
+        writers = bool(until.open)
+        try:
+            return self.reader.written(since.position, until.readable, (*since.own, *until.own), writers=writers)
+        except (errors.InternalError_, errors.UndefinedFile, errors.InvalidParameterValue) as error:
+            _log.debug("the WAL cannot be read: %s", error)
+            return None

@@ -1,0 +1,242 @@
+"""All that watches one database through one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from psycopg import sql
+from sqlalchemy.engine import URL
+
+from pytest_pristine.errors import RestoreError
+from pytest_pristine.isolation import baseline as baselines
+from pytest_pristine.isolation import catalogue, large_objects, silence
+from pytest_pristine.isolation.baseline import Baseline
+from pytest_pristine.isolation.catalogue import MATERIALIZED_VIEW, SEQUENCE, TABLE, Coverage, Relation
+from pytest_pristine.isolation.changes import ChangeDetector, Changes, Mark, Moment
+from pytest_pristine.isolation.freshness import EVERYTHING
+from pytest_pristine.isolation.gate import Gate, Look
+from pytest_pristine.isolation.large_objects import LargeObjects
+from pytest_pristine.isolation.probes import Probes
+from pytest_pristine.isolation.restored import Written
+from pytest_pristine.isolation.schema import SchemaWatch
+from pytest_pristine.isolation.wal_guided import WalGuided
+from pytest_pristine.postgres import wal
+from pytest_pristine.postgres.connections import Connection
+from pytest_pristine.postgres.snapshots import Snapshot
+
+_IN_PROGRESS = "SELECT xid::text FROM unnest(%s::xid8[]) AS xid WHERE pg_xact_status(xid) = 'in progress'"
+
+
+def _in_progress(connection: Connection, xids: Collection[int]) -> set[int]:
+    """Those of the transactions, or parts of them, that have not ended."""
+    rows = connection.execute(_IN_PROGRESS, [list(map(str, xids))], prepare=True)
+    return {int(str(row[0])) for row in rows}
+
+
+@dataclass
+class Watch:
+    """What is known of the database when it is pristine, and the ways to find out what is different.
+
+    Attributes:
+        connection: To the database under test.
+        baseline: The rows and positions to restore.
+        schema: The catalogues.
+        large_objects: The large objects.
+        gate: Tells whether anything can have happened.
+        probes: Find what happened.
+        wal_guided: Finds it faster, where there is a way.
+        replica: The connection is in replica role.
+        mark: When this began.
+        crash: When the server began to count anew, as it does after a crash.
+    """
+
+    connection: Connection
+    baseline: Baseline
+    schema: SchemaWatch
+    large_objects: LargeObjects
+    gate: Gate
+    probes: Probes
+    wal_guided: WalGuided | None
+    replica: bool
+    mark: Mark
+    crash: object
+    _way: ChangeDetector | None = None
+
+    @classmethod
+    def begin(cls, connection: Connection, coverage: Coverage, *, replica: bool) -> Watch:
+        """Take the present state of the database as the one to restore."""
+        relations = catalogue.relations(connection, coverage)
+        baseline = baselines.record(connection, relations, _fire(replica=replica))
+        try:
+            return cls._equip(connection, baseline, SchemaWatch(connection), LargeObjects(connection), replica=replica)
+        except BaseException:
+            baseline.close()
+            raise
+
+    @classmethod
+    def _equip(
+        cls, connection: Connection, baseline: Baseline, schema: SchemaWatch, large: LargeObjects, *, replica: bool
+    ) -> Watch:
+        probes = Probes(connection, baseline, schema)
+        reader = wal.reader(connection)
+        guided = None if reader is None else WalGuided(reader, baseline, schema, probes)
+        gate = Gate(connection, baseline)
+        # What was written until now, by ourselves among others, is found by the first look.
+        look = gate.look()
+        told = look.snapshot.open
+        open_ = {*told, *_in_progress(connection, range(min(told), look.snapshot.following))} if told else set()
+        mark = Mark(look.snapshot.following, tuple(sorted(open_)), None, look.inserted, is_told=False)
+        return cls(connection, baseline, schema, large, gate, probes, guided, replica, mark, _crash(connection))
+
+    def reconnected(self, connection: Connection) -> Watch:
+        """The same on another connection."""
+        self.schema.connection = self.large_objects.connection = connection
+        return self._equip(connection, self.baseline, self.schema, self.large_objects, replica=self.replica)
+
+    def has_crashed(self, connection: Connection) -> bool:
+        """Whether the server crashed since, and may have lost what was committed last, a restore for example."""
+        return _crash(connection) != self.crash
+
+    def move(self, connection: Connection, coverage: Coverage, url: URL) -> Watch:
+        """The same for a database that was made anew and holds what the migrations alone made.
+
+        Raises:
+            RestoreError: Its schema is not what it was.
+        """
+        relations = catalogue.relations(connection, coverage)
+        moved = self.baseline.moved_to(relations, silence.armed(connection, _fire(replica=self.replica)))
+        schema = SchemaWatch(connection)
+        different = schema.differences(self.schema)
+        if moved is None or different:
+            raise RestoreError(
+                f"to make the database {url.database!r} anew as it was",
+                "migrations that make another schema than the tests began with: "
+                + (", ".join(different) or "other relations"),
+                ["make all of the schema in the migrations, not after them, for example in apply_migrations"],
+            )
+        large = LargeObjects(connection)
+        if not large.same(self.large_objects):
+            raise RestoreError(
+                f"to make the database {url.database!r} anew as it was",
+                "large objects that something else than the migrations made before the tests began",
+                ["make large objects in the migrations"],
+            )
+        return self._equip(connection, moved, schema, large, replica=self.replica)
+
+    def compare(self) -> Changes:
+        """What is not as in the baseline, found by reading all of it: for a database that was made anew."""
+        tables = self.baseline.of_kind(TABLE)
+        with baselines.unhidden(self.connection, tables):
+            filled = baselines.with_rows(self.connection, tables)
+            oids = {
+                table.oid
+                for table in {*filled, *(table for table in tables if self.baseline.count(table))}
+                if not baselines.holds(self.connection, table, self.baseline.rows.get(table.oid))
+            }
+        sequences = self.baseline.of_kind(SEQUENCE)
+        oids |= self.probes.ask(self.probes.asking(sequences), EVERYTHING)
+        oids |= {view.oid for view in self.baseline.of_kind(MATERIALIZED_VIEW)}
+        return self.baseline.sort(oids, large_objects=False)
+
+    @property
+    def has_hidden(self) -> bool:
+        """Whether row-level security hides rows of some table from our role."""
+        return any(relation.hidden for relation in self.baseline.relations)
+
+    def moment(self, look: Look, since: Mark) -> Moment:
+        """The moment of a look, with the WAL flushed where it is to be read."""
+        guided = self.wal_guided
+        if guided is None or look.position is not None or not guided.is_near(since, look.inserted):
+            return Moment(look.snapshot, self._open(look.snapshot, since), look.position, look.inserted)
+        flushed = guided.reader.flush()
+        snapshot = replace(look.snapshot, following=look.snapshot.following_at(flushed.following))
+        open_ = self._open(snapshot, since, flushed.own)
+        return Moment(snapshot, open_, flushed.position, flushed.position, flushed.own)
+
+    def _open(self, snapshot: Snapshot, since: Mark, own: Sequence[int] = ()) -> tuple[int, ...]:
+        """Full ids of the transactions that had not ended, with their parts, of which a snapshot does not tell."""
+        told = {xid for xid in snapshot.open if xid not in own}
+        if not told:
+            return ()
+        # A part has a later id than what it is a part of: none is older than the oldest that the snapshot tells.
+        oldest = min(told)
+        known = (xid for xid in since.open if xid >= oldest)
+        candidates = {*known, *range(max(since.following, oldest), snapshot.following)} - {*since.own, *own}
+        open_ = _in_progress(self.connection, candidates)
+        # When one has ended meanwhile, its parts cannot be known any more. None of these wrote rows of the baseline.
+        if ended := told - open_:
+            open_ |= {xid for xid in candidates if xid >= min(ended)}
+        return tuple(sorted(open_))
+
+    def changes(self, since: Mark, until: Moment) -> Changes:
+        """What was written between two moments, found in the way that suits what was written."""
+        ways: list[ChangeDetector] = [self.probes] if self.wal_guided is None else [self.wal_guided, self.probes]
+        for way in ways:
+            found = way.changes(since, until)
+            if found is not None:
+                self._way = way
+                return found
+        raise AssertionError("probes can always tell")
+
+    def remember(self, moment: Moment, own: tuple[int, ...]) -> Mark:
+        """The mark for a database that was made pristine.
+
+        Args:
+            moment: When it was looked at.
+            own: Full ids of all our transactions since.
+        """
+        is_told = True
+        if self._way is self.probes and self.wal_guided is not None:
+            # Probes do not see what open transactions wrote; nor does the WAL tell from here on.
+            is_told = not moment.open
+            self.wal_guided.forget()
+        foretold = moment.snapshot.after(own)
+        return Mark(moment.snapshot.following, moment.open, foretold, moment.position, is_told, own)
+
+    def remove_large_objects(self, written: Written) -> list[str]:
+        """Remove those that a test made; gives them in words."""
+        new = self.large_objects.new()
+        if new:
+            with self.connection.transaction():
+                large_objects.unlink(self.connection, new)
+                written.note(self.connection)
+        return [f"large object {oid}" for oid in new]
+
+    def refresh(self, view: Relation, written: Written) -> bool:
+        """Compute a materialized view anew if it holds something else; gives whether it did.
+
+        Views that it reads were refreshed before: they come first in the baseline.
+        """
+        if self.holds(view):
+            return False
+        ending = sql.SQL(" WITH NO DATA" if self.baseline.views[view.oid] is None else "")
+        with self.connection.transaction():
+            self.connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(view.identifier) + ending)
+            written.note(self.connection)
+        return True
+
+    def holds(self, view: Relation) -> bool:
+        """Whether a materialized view holds what it held."""
+        before = self.baseline.views[view.oid]
+        if not baselines.populated_views(self.connection, [view]):
+            return before is None
+        return before is not None and baselines.digest(self.connection, view) == before
+
+    def names(self, catalogues: Collection[int]) -> set[str]:
+        """All objects that people made which have rows in these catalogues."""
+        return self.schema.names(catalogues) if catalogues and not self.connection.closed else set()
+
+    def close(self) -> None:
+        """End the connection and give the baseline up."""
+        self.connection.close()
+        self.baseline.close()
+
+
+def _crash(connection: Connection) -> object:
+    return connection.execute("SELECT pg_stat_get_bgwriter_stat_reset_time()").fetchone()
+
+
+def _fire(*, replica: bool) -> Sequence[str]:
+    """The states of triggers and rules that fire in our role."""
+    return silence.IN_REPLICA_ROLE if replica else silence.IN_ORIGIN_ROLE

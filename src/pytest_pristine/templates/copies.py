@@ -1,0 +1,170 @@
+"""Copies of a template: made, and put in the place of the database that a run has worked in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from sqlalchemy.engine import URL
+
+from pytest_pristine.errors import NotOursError, PristineError, PrivilegeError, RestoreError
+from pytest_pristine.postgres import databases, locks, marks, names, properties, sessions, spares
+from pytest_pristine.postgres.anchor import Anchor
+from pytest_pristine.postgres.connections import Connection
+from pytest_pristine.postgres.databases import Database
+from pytest_pristine.postgres.marks import Mark
+from pytest_pristine.postgres.properties import Properties
+
+_log = logging.getLogger("pytest_pristine")
+
+
+def make(connection: Connection, template: Database, name: str, mark: Mark, wanted: Properties | None) -> None:
+    """Make a copy of a template, from a spare where there is one. The caller holds the lock of the template.
+
+    Args:
+        connection: To the server's maintenance database.
+        template: What it is a copy of.
+        name: The new database.
+        mark: Its mark.
+        wanted: What it is given beside the contents; None for a new database's.
+    """
+    if not spares.take(connection, template, name, mark):
+        databases.create(connection, name, mark, template=template.name)
+    if wanted is not None:
+        properties.apply(connection, name, wanted)
+
+
+def remake(
+    anchor: Anchor, url: URL, mark: Mark, template: Database, wanted: Properties | None, ours: int | None
+) -> int | None:
+    """Make a database anew from its template: same name, same mark. Every session in it is ended.
+
+    The new one is made beside it and takes its place in one transaction: at no moment is there none of that name, and
+    whatever is left of a run that dies in the middle carries a mark.
+
+    Args:
+        anchor: Holds the locks of the run.
+        url: The database.
+        mark: Its mark.
+        template: What it is a copy of.
+        wanted: What it had beside its contents at the start; None for a new database's.
+        ours: Its oid, when this run made it: it is ours whatever a test wrote into its COMMENT.
+
+    Returns:
+        The oid of the new one.
+
+    Raises:
+        NotOursError: It is another one, without our mark.
+        PrivilegeError: A session in it, or a prepared transaction, is another role's and cannot be ended.
+        RestoreError: It cannot be made anew for another reason.
+    """
+    try:
+        connection = anchor.alive()
+        _check_ours(connection, str(url.database), mark, ours)
+        scratch = _make_beside(connection, template, Mark(marks.SCRATCH, mark.run, mark.project), wanted)
+        try:
+            with databases.patience(connection):
+                _replace(connection, url, mark, scratch, ours)
+        except PristineError:
+            databases.drop(connection, scratch)
+            raise
+        return databases.oid(connection, str(url.database))
+    except psycopg.Error as error:
+        raise RestoreError(
+            f"to make the database {url.database!r} anew from its template",
+            str(error).strip(),
+            ["see the server's log"],
+        ) from error
+
+
+def _check_ours(connection: Connection, name: str, mark: Mark, ours: int | None) -> None:
+    """Refuse a database that is not ours; mark anew one that is and has lost its mark."""
+    oid = databases.oid(connection, name)
+    if oid is None or databases.find(connection, name) is not None:
+        return
+    if oid == ours:
+        databases.set_mark(connection, name, mark)
+        return
+    raise NotOursError(
+        f"to make the database {name!r} anew from its template",
+        "another database of that name, without a mark of ours. Nothing was touched",
+        ["have nothing else make databases of that name while tests run"],
+    )
+
+
+def _make_beside(connection: Connection, template: Database, mark: Mark, wanted: Properties | None) -> str:
+    """Make a new copy under a name of its own."""
+    name = names.scratch()
+    with locks.held(connection, locks.build(template.mark.fingerprint)):
+        # Another session may have built it anew, under the same name because of the same migrations.
+        current = databases.find(connection, template.name)
+        if current is None or not current.sealed:
+            raise RestoreError(
+                f"the template {template.name!r}, to make the worker's database anew",
+                "another run has dropped it",
+                ["run the tests again"],
+            )
+        make(connection, current, name, mark, wanted)
+    return name
+
+
+def _replace(connection: Connection, url: URL, mark: Mark, scratch: str, ours: int | None) -> None:
+    """Put the new database in the place of the old one, and drop that."""
+    name, aside = str(url.database), names.scratch()
+    if databases.oid(connection, name) is None:
+        # A test, or another run while we had no connection, dropped it.
+        databases.rename(connection, scratch, name)
+        databases.set_mark(connection, name, mark)
+        return
+    with _closed(connection, url):
+        if databases.exchange(connection, name, mark, scratch, aside, Mark(marks.SCRATCH, mark.run, mark.project)):
+            _drop(connection, aside)
+            return
+        _check_ours(connection, name, mark, ours)
+        raise RestoreError(
+            f"to make the database {name!r} anew from its template",
+            f"sessions that are in it again:\n"
+            f"{sessions.listed(sessions.others(connection, name)) or 'they are gone now'}",
+            ["end the threads and processes that a test started, in that test"],
+        )
+
+
+@contextmanager
+def _closed(connection: Connection, url: URL) -> Iterator[None]:
+    """Keep everybody out of a database: clients such as pools connect again as soon as they are disconnected."""
+    name = str(url.database)
+    _vacate(connection, url)
+    databases.allow_connections(connection, name, allow=False)
+    try:
+        _vacate(connection, url)
+        yield
+    except BaseException:
+        if databases.oid(connection, name) is not None:
+            databases.allow_connections(connection, name, allow=True)
+        raise
+
+
+def _vacate(connection: Connection, url: URL) -> None:
+    """End all sessions in a database, and roll back what is prepared in it."""
+    name = str(url.database)
+    refused = sessions.end(connection, name)
+    if refused:
+        raise PrivilegeError(
+            f"to end the sessions in the database {name!r}, which is made anew",
+            f"the role {connection.info.user!r} may not end {sessions.listed(refused)}",
+            ["close them: they are none of the tests'"],
+        )
+    if sessions.roll_back_prepared_in(connection, url):
+        # The session that rolled back may be there still.
+        sessions.end(connection, name)
+
+
+def _drop(connection: Connection, name: str) -> None:
+    try:
+        databases.drop(connection, name)
+    except psycopg.Error as error:
+        # Whoever is to mend it has to get in.
+        databases.allow_connections(connection, name, allow=True)
+        _log.warning("%s is tried again at the end of the run: it cannot be dropped: %s", name, error)

@@ -1,0 +1,172 @@
+"""Working in place: the workspace of a role that may make no databases is the database that the user named.
+
+There is no template and no copy. The database is emptied and migrated anew for every session, and again whenever it
+is rebuilt: slow, and always right.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import URL
+
+from pytest_pristine.errors import NotOursError, OccupiedError, RestoreError
+from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.postgres import (
+    connections,
+    contents,
+    databases,
+    emptying,
+    locks,
+    marks,
+    names,
+    properties,
+    public_schema,
+    sessions,
+)
+from pytest_pristine.postgres.anchor import PATIENCE, Anchor
+from pytest_pristine.postgres.connections import Connection
+from pytest_pristine.postgres.marks import Mark
+from pytest_pristine.postgres.properties import Properties
+from pytest_pristine.postgres.public_schema import PublicSchema
+from pytest_pristine.templates import normalise
+from pytest_pristine.templates.workspace import Workspace
+
+
+@contextmanager
+def lease(url: URL, target: str, migrator: Migrator, *, project: str, claimed: bool) -> Iterator[Workspace]:
+    """The database that the user named, emptied and migrated, for one worker. It stays as the run left it.
+
+    Args:
+        url: The server's maintenance database, or the target where our role can connect to no other.
+        target: The database that the user named.
+        migrator: Makes the schema.
+        project: The project's name.
+        claimed: Whatever is in it may be destroyed, mark or no mark.
+
+    Raises:
+        OccupiedError: Another run, or another worker, works in it.
+        NotOursError: It is neither marked nor empty nor claimed.
+        PrivilegeError: Something in it is another role's.
+        MigrationError: The migrations failed.
+    """
+    run = secrets.token_hex(4)
+    mark = Mark(marks.TARGET, run, names.label(project))
+    with closing(Anchor(url, f"run {run}")) as anchor:
+        if not anchor.hold(locks.target(target), PATIENCE):
+            raise _occupied(anchor.connection, target)
+        at = url.set(database=target)
+        with connections.connect(at, "in place") as connection:
+            place = Place(
+                anchor,
+                at,
+                migrator,
+                mark,
+                claimed,
+                properties.read(connection, target),
+                public_schema.read(connection),
+            )
+        place.make()
+        yield Workspace(at, None, place.rebuild)
+
+
+def _occupied(connection: Connection, target: str) -> OccupiedError:
+    role = connection.info.user
+    statement = sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(role)).as_string(None)
+    return OccupiedError(
+        f"the database {target!r} for this run alone: the role {role!r} may make no other",
+        "another run, or another worker of this one, works in it",
+        [
+            "wait until the other run has ended; with pytest-xdist, run without -n",
+            f"or, so that every worker has a database of its own, as a superuser: {statement}",
+        ],
+    )
+
+
+@dataclass(slots=True)
+class Place:
+    """A database that is emptied and migrated where it is.
+
+    Attributes:
+        anchor: Holds the lock of the run.
+        url: The database.
+        migrator: Makes the schema.
+        mark: The mark that it is given.
+        claimed: Whatever is in it may be destroyed, mark or no mark.
+        properties: What it had beside its contents at the start.
+        public: What its schema `public` was at the start.
+        oid: Its oid, once it was checked that it is ours.
+    """
+
+    anchor: Anchor
+    url: URL
+    migrator: Migrator
+    mark: Mark
+    claimed: bool
+    properties: Properties
+    public: PublicSchema
+    oid: int | None = None
+
+    def make(self) -> None:
+        """Empty the database and migrate it."""
+        with connections.connect(self.url, "in place") as connection:
+            # Once it was checked it is ours, whatever a test writes into its COMMENT.
+            oid = databases.oid(connection, self._name)
+            if oid != self.oid:
+                self._check_ours(connection)
+                self.oid = oid
+            self._end_sessions(connection)
+            properties.apply(connection, self._name, self.properties)
+            self._mark(connection)
+            emptying.empty(connection, self.public)
+        self.migrator.migrate(self.url)
+        normalise.sequences(self.url)
+        with connections.connect(self.url, "in place") as connection:
+            # A migration may have given the database a COMMENT.
+            self._mark(connection)
+
+    def rebuild(self) -> None:
+        """Make it again, with the migrations as they are now; see `Workspace.rebuild`."""
+        try:
+            self.anchor.alive()
+            self.make()
+        except psycopg.Error as error:
+            raise RestoreError(
+                f"to empty the database {self._name!r} and migrate it again",
+                str(error).strip(),
+                ["see the server's log"],
+            ) from error
+
+    @property
+    def _name(self) -> str:
+        return str(self.url.database)
+
+    def _check_ours(self, connection: Connection) -> None:
+        """Refuse what may not be emptied."""
+        if self.claimed or databases.find(connection, self._name) is not None:
+            return
+        found = contents.describe(connection)
+        if found is not None:
+            raise NotOursError(
+                f"a database that may be emptied: {self._name!r}",
+                f"{found}, and no mark of ours. Nothing was touched",
+                [f"if everything in it may be destroyed: pytest --pristine-claim={self._name}"],
+            )
+
+    def _end_sessions(self, connection: Connection) -> None:
+        """End what holds locks. Sessions of roles that we may not end stay: most hold none."""
+        sessions.end(connection, self._name, keep=[self.anchor.connection.info.backend_pid])
+        sessions.roll_back_prepared(connection)
+
+    def _mark(self, connection: Connection) -> None:
+        try:
+            databases.set_mark(connection, self._name, self.mark)
+        except psycopg.errors.InsufficientPrivilege:
+            # It is not the role's own, so it was claimed, and has to be the next time too.
+            if not self.claimed:
+                raise
