@@ -100,6 +100,11 @@ _BINARIES = {"18": embedded_binaries()} | ({"15": Binaries(DEBIAN, 15)} if DEBIA
 MAJORS = tuple(_BINARIES)
 
 
+def server_programs(major: str) -> Binaries:
+    """The programs of a major version."""
+    return _BINARIES[major]
+
+
 @dataclass(frozen=True)
 class Home:
     """A private PRISTINE_HOME.

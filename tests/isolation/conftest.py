@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine.isolation.catalogue import Coverage
 from pytest_pristine.isolation.isolation import Isolation
+from pytest_pristine.postgres import capabilities, connections
 from tests.conftest import Server, clean_environment, embedded_binaries, new_role
 
 Client = psycopg.Connection[tuple[object, ...]]
@@ -62,6 +63,10 @@ class Place:
     replica: bool
     original: Zoo | None = None
     proven: bool = False
+    template: str = "template0"
+    ddl: str = ""
+    bare: bool = False
+    rebuilds: int = 0
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def prove(self) -> None:
@@ -77,11 +82,16 @@ class Place:
 
     def client(self) -> Client:
         """A connection of the same role."""
-        return self._stack.enter_context(self.server.connect(url=self.url))
+        client = self.server.connect(url=self.url)
+        # A restore may have ended its session.
+        self._stack.callback(client.close)
+        return client
 
     def superuser(self) -> Client:
         """A connection of the superuser."""
-        return self._stack.enter_context(self.server.connect(self.name))
+        client = self.server.connect(self.name)
+        self._stack.callback(client.close)
+        return client
 
     def run(self, *statements: str) -> None:
         """Run statements, each in a transaction of its own, on one connection."""
@@ -93,11 +103,42 @@ class Place:
         """What psql answers, as superuser."""
         return self.server.ask(query, self.name)
 
+    def make(self) -> None:
+        """Make the database."""
+        statement = "CREATE DATABASE {} TEMPLATE {} OWNER {} STRATEGY FILE_COPY"
+        words = map(sql.Identifier, (self.name, self.template, str(self.url.username)))
+        with self.server.connect() as client:
+            client.execute(sql.SQL(statement).format(*words))
+        if self.bare:
+            self.empty()
+        if self.ddl:
+            self.run(self.ddl)
+
+    def empty(self) -> None:
+        """Drop all that is in the database: sooner done than making another."""
+        with self.server.connect(self.name) as client:
+            client.execute(_EMPTY)
+
+    def drop(self) -> None:
+        """End all sessions in the database, and drop it."""
+        with self.server.connect() as client:
+            client.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name)))
+
+    def rebuild(self) -> None:
+        """Make the database anew."""
+        self.rebuilds += 1
+        self.drop()
+        self.make()
+
     def isolation(self, timeout: float = 5, include: str = "*", exclude: str = "") -> Isolation:
         """Record the present state as the baseline."""
         coverage = Coverage(tuple(include.split()), tuple(exclude.split()))
-        isolation = Isolation(self.url, coverage, replica=self.replica, timeout=timeout)
+        with connections.connect(self.url, "test") as connection:
+            can = capabilities.inspect(connection)
+        isolation = Isolation(self.url, coverage, capabilities=can, timeout=timeout, rebuild=self.rebuild)
         self._stack.callback(isolation.close)
+        # The first one asks in any case; those after it read the WAL where they may.
+        isolation.restore()
         return isolation
 
     def dump(self, *options: str) -> str:
@@ -171,19 +212,13 @@ class World:
     def place(self, ddl: str = "", template: str = "template0") -> Iterator[Place]:
         """A database of the role's, for a while."""
         name = f"place_{next(_numbers)}"
-        statement = "CREATE DATABASE {} TEMPLATE {} OWNER {} STRATEGY FILE_COPY"
-        words = map(sql.Identifier, (name, template, str(self.role.username)))
-        with self.server.connect() as client:
-            client.execute(sql.SQL(statement).format(*words))
-        place = Place(self.server, self.role.set(database=name), self.replica)
+        place = Place(self.server, self.role.set(database=name), self.replica, template=template, ddl=ddl)
+        place.make()
         try:
-            if ddl:
-                place.run(ddl)
             yield place
         finally:
             place.close()
-            with self.server.connect() as client:
-                client.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            place.drop()
 
 
 @pytest.fixture(scope="session", params=ROLES)
@@ -264,6 +299,7 @@ _EMPTY = """
             EXECUTE format('DROP SCHEMA %I CASCADE', name);
         END LOOP;
     END $$;
+    SELECT lo_unlink(oid) FROM pg_largeobject_metadata;
     CREATE SCHEMA public AUTHORIZATION pg_database_owner;
     GRANT USAGE ON SCHEMA public TO PUBLIC;
 """
@@ -271,21 +307,30 @@ _EMPTY = """
 
 @contextmanager
 def _emptied(bare: Place) -> Iterator[MakePlace]:
-    """The one bare database, filled by the first call and emptied in the end: sooner done than making another."""
+    """The one bare database, filled by the first call and emptied in the end."""
 
     def fill(ddl: str) -> Place:
+        bare.ddl = ddl
+        bare.rebuilds = 0
         bare.run(ddl)
         return bare
 
     yield fill
     bare.close()
-    with bare.server.connect(bare.name) as client:
-        client.execute(_EMPTY)
+    bare.ddl = ""
+    if bare.rebuilds:
+        # The test changed the schema, and did it perhaps in ways that emptying does not undo.
+        bare.drop()
+        bare.make()
+    else:
+        bare.empty()
 
 
 @pytest.fixture(scope="session")
 def _bare(world: World) -> Iterator[Place]:
     with world.place() as place:
+        place.bare = True
+        place.empty()
         yield place
 
 
@@ -299,6 +344,8 @@ def place(_bare: Place) -> Iterator[MakePlace]:
 @pytest.fixture(scope="session")
 def _one_bare(one_world: World) -> Iterator[Place]:
     with one_world.place() as place:
+        place.bare = True
+        place.empty()
         yield place
 
 

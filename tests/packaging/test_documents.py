@@ -14,7 +14,7 @@ from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
 # The rest of the repository is environments, caches and what was built.
-FOLDERS = ("acceptance", "backend", "bench", "examples", "tests")
+FOLDERS = ("acceptance", "backend", "bench", "docs", "examples", "tests")
 
 
 def _documents() -> list[str]:

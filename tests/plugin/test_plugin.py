@@ -75,6 +75,7 @@ def test_values_and_scopes_of_the_fixtures(project: Project) -> None:
     output = run(project, "-v")
     assert output.count("PASSED") == 5
     assert re.search(r"^pristine: PostgreSQL 18\.\d+ \(embedded\)$", output, re.MULTILINE)
+    assert "\npristine: restores read in the WAL what a test wrote: about 0.6 ms\n" in output
 
 
 def test_an_early_test_does_not_spoil_the_baseline(project: Project) -> None:

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from pytest_pristine.postgres import connections, databases, marks
 from pytest_pristine.postgres.marks import Mark
-from tests.conftest import SUPERUSER, new_database, new_role
+from tests.conftest import new_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,89 +211,3 @@ def _refused_exchange(server: Server, occupied: int) -> None:
         assert {name: listed.get(name) for name in (*names, "aside")} == {names[0]: MARK, names[1]: MARK, "aside": None}
         for name in names:
             databases.drop(connection, name)
-
-
-PROPERTIES = """
-    SELECT pg_get_userbyid(d.datdba),
-           (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(d.datacl) a),
-           (SELECT array_agg((coalesce(r.rolname, '-'), s.setconfig)::text ORDER BY r.rolname)
-            FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase = d.oid)
-    FROM pg_database d WHERE d.datname = %s
-"""
-
-
-def test_copy_properties(any_server: Server, connection: Connection, name: str) -> None:
-    """Owner, settings, settings of single roles and grants of the source are the target's too, word for word."""
-    with (
-        new_role(any_server, "") as owner,
-        new_role(any_server, "") as reader,
-        new_database(any_server, owner=owner.username) as source,
-        any_server.connect() as opened,
-    ):
-        where, role = sql.Identifier(str(source.database)), sql.Identifier(str(reader.username))
-        for statement in (
-            'ALTER DATABASE {0} SET search_path TO app, "My Schema", "$user", public',
-            "ALTER DATABASE {0} SET statement_timeout TO '7s'",
-            "ALTER DATABASE {0} SET \"app.greeting\" TO 'it''s, \"quoted\" = yes'",
-            "ALTER DATABASE {0} SET datestyle TO 'ISO, DMY'",
-            "ALTER ROLE {1} IN DATABASE {0} SET search_path TO only_mine",
-            "ALTER ROLE {1} IN DATABASE {0} SET work_mem TO '8MB'",
-            "REVOKE ALL ON DATABASE {0} FROM PUBLIC",
-            "GRANT CONNECT ON DATABASE {0} TO {1} WITH GRANT OPTION",
-            "GRANT TEMPORARY ON DATABASE {0} TO PUBLIC",
-        ):
-            opened.execute(sql.SQL(statement).format(where, role))
-        databases.create(connection, name, MARK)
-        databases.copy_properties(connection, str(source.database), name)
-        wanted = opened.execute(PROPERTIES, [source.database]).fetchone()
-        assert opened.execute(PROPERTIES, [name]).fetchone() == wanted
-        for database in (str(source.database), name):
-            with any_server.connect(database) as inside:
-                shown = inside.execute("SELECT current_setting('app.greeting'), current_setting('search_path')")
-                assert shown.fetchone() == ('it\'s, "quoted" = yes', 'app, "My Schema", "$user", public')
-        databases.drop(connection, name)
-
-
-@pytest.mark.parametrize("setting", ["search_path TO ''", "search_path TO a, ''", "temp_tablespaces TO ''"])
-def test_copy_an_empty_list(any_server: Server, connection: Connection, name: str, setting: str) -> None:
-    """A search path that was emptied on purpose is empty in the copy."""
-    with unmarked(any_server) as source, any_server.connect() as opened:
-        opened.execute(f"ALTER DATABASE {source} SET {setting}")
-        databases.create(connection, name, MARK)
-        databases.copy_properties(connection, source, name)
-        assert opened.execute(PROPERTIES, [name]).fetchone() == opened.execute(PROPERTIES, [source]).fetchone()
-
-
-def test_copy_properties_of_a_plain_database(any_server: Server, connection: Connection, name: str) -> None:
-    """Where the source has nothing special, the target has nothing special: PUBLIC can connect to both."""
-    with unmarked(any_server) as source, any_server.connect() as opened:
-        databases.create(connection, name, MARK)
-        databases.copy_properties(connection, source, name)
-        assert opened.execute(PROPERTIES, [name]).fetchone() == (SUPERUSER, None, None)
-
-
-def test_copy_properties_as_an_ordinary_role(any_server: Server, name: str) -> None:
-    """A role that is no superuser copies what is its own to give, and fails on nothing else."""
-    with (
-        new_role(any_server, "CREATEDB") as owner,
-        new_role(any_server, "") as reader,
-        new_database(any_server, owner=owner.username) as source,
-        any_server.connect() as opened,
-    ):
-        where, role = sql.Identifier(str(source.database)), sql.Identifier(str(reader.username))
-        for statement in (
-            "ALTER DATABASE {0} SET search_path TO app, public",
-            "ALTER ROLE {1} IN DATABASE {0} SET work_mem TO '8MB'",
-            "GRANT CREATE ON DATABASE {0} TO {1}",
-        ):
-            opened.execute(sql.SQL(statement).format(where, role))
-        with connections.connect(owner, "test") as connection:
-            databases.create(connection, name, MARK)
-            databases.copy_properties(connection, str(source.database), name)
-        found = opened.execute(PROPERTIES, [name]).fetchone()
-        assert found is not None
-        owned_by, grants, values = found
-        assert owned_by == owner.username
-        assert grants == (opened.execute(PROPERTIES, [source.database]).fetchone() or ())[1]
-        assert values == ['(-,"{""search_path=app, public""}")']
-        opened.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))

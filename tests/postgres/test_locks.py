@@ -98,3 +98,25 @@ def test_held_if_free(two: tuple[Connection, Connection]) -> None:
             assert (first, second) == (True, False)
         assert not locks.try_take(other, "subject")
     assert locks.try_take(other, "subject")
+
+
+def test_a_lock_that_is_given_back_in_time(two: tuple[Connection, Connection]) -> None:
+    """Who waits for some seconds has the lock when it is given back, and holds it from then on."""
+    one, other = two
+    locks.take(one, "subject")
+    release = threading.Timer(0.2, locks.release, (one, "subject"))
+    release.start()
+    assert locks.take_within(other, "subject", 10)
+    release.join()
+    assert not locks.try_take(one, "subject")
+    assert other.execute("SHOW lock_timeout").fetchone() == ("0",)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.1])
+def test_a_lock_that_is_not_given_back(two: tuple[Connection, Connection], seconds: float) -> None:
+    """Who waits in vain is told so when the time is over, and can go on working."""
+    one, other = two
+    locks.take(one, "subject")
+    assert not locks.take_within(other, "subject", seconds)
+    locks.release(one, "subject")
+    assert locks.take_within(other, "subject", seconds)

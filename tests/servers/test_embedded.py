@@ -90,14 +90,17 @@ def clones(home: Home) -> set[str]:
 
 def locked_leases(home: Home) -> int:
     """How many lease files somebody holds a lock on, as the operating system has it."""
-    held = 0
-    for path in (home.server() / "leases").iterdir():
-        with path.open("r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                held += 1
-    return held
+    return sum(is_locked(path) for path in (home.server() / "leases").iterdir())
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds a lock on the file."""
+    with path.open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def is_shut(path: Path) -> bool:
@@ -194,7 +197,8 @@ def test_a_killed_keeper_is_replaced(worn_home: Home, use: Use) -> None:
     (keeper,) = worn_home.keepers()
     started = starts(worn_home)
     keeper.kill()
-    wait_until(lambda: not worn_home.keepers(), "the keeper is gone")
+    # A process loses its command line before it loses its locks.
+    wait_until(lambda: not is_locked(worn_home.server() / "keeper.lock"), "the keeper is gone")
     use(worn_home)
     wait_until(lambda: len(worn_home.keepers()) == 1, "there is another keeper")
     assert worn_home.keepers() != [keeper]

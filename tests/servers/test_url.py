@@ -210,14 +210,57 @@ def test_the_maintenance_database_is_never_ours(project: Project, server: Server
 
 
 def test_a_role_that_may_not_create_databases(resolve: Resolve, server: Server) -> None:
-    """A role without CREATEDB is refused with the statement that gives it, and its database is left alone."""
+    """A role without CREATEDB works in the empty database that it names, which is marked."""
     with new_role(server, "") as role, new_database(server, owner=role.username) as owned:
-        before = server.dump(str(owned.database))
-        error = refused(resolve, PrivilegeError, text(role.set(database=owned.database)))
-        assert error.found == f"the role '{role.username}', which may not"
-        assert error.remedy == (f'as a superuser: ALTER ROLE "{role.username}" CREATEDB',)
+        found = resolve(TEST_DATABASE_URL=text(role.set(database=owned.database)))
+        assert (found.target, found.in_place) == (owned.database, True)
+        assert str(found) == f"PostgreSQL 18.6 (TEST_DATABASE_URL, database {owned.database}, in place)"
+        query = f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{owned.database}'"
+        assert '"kind": "target"' in server.ask(query)
+
+
+def test_a_role_that_has_nowhere_to_work(resolve: Resolve, server: Server) -> None:
+    """A role without CREATEDB that names no database of its own is told both ways to have one."""
+    with new_role(server, "") as role:
+        before = server.dump("postgres")
+        error = refused(resolve, PrivilegeError, text(role), PRISTINE_CLAIM="postgres")
+        assert error.found == (
+            f"the role '{role.username}', which may not, and no database of its own to work in: "
+            "'postgres' is one that every server has"
+        )
+        assert error.remedy == (
+            f'as a superuser: ALTER ROLE "{role.username}" CREATEDB',
+            f'or, as a superuser: CREATE DATABASE app_test OWNER "{role.username}"; and name it in TEST_DATABASE_URL',
+        )
         assert str(role.password) not in str(error)
-        assert server.dump(str(owned.database)) == before
+        assert server.dump("postgres") == before
+
+
+def test_in_place_what_is_not_ours_is_refused(resolve: Resolve, server: Server) -> None:
+    """A role without CREATEDB has to claim a database with something in it, like any other."""
+    with new_role(server, "") as role, new_database(server, owner=role.username) as owned:
+        name = str(owned.database)
+        server.ask("CREATE TABLE precious ()", name)
+        before = server.dump(name)
+        error = refused(resolve, NotOursError, text(role.set(database=name)))
+        assert error.found == "table public.precious, and no mark of ours. Nothing was touched"
+        assert server.dump(name) == before
+
+
+def test_in_place_in_a_database_of_another_owner(resolve: Resolve, server: Server, database: URL) -> None:
+    """What is not the role's own cannot be marked: it has to be given to it, or claimed each time."""
+    name = str(database.database)
+    with new_role(server, "") as role:
+        url = text(role.set(database=name))
+        error = refused(resolve, PrivilegeError, url)
+        assert error.sought == f"to mark the database '{name}' as ours"
+        assert error.remedy == (
+            f'ALTER DATABASE "{name}" OWNER TO "{role.username}"',
+            f"or, each time: pytest --pristine-claim={name}",
+        )
+        assert resolve(TEST_DATABASE_URL=url, PRISTINE_CLAIM=name).in_place
+        assert "pytest-pristine" not in server.dump(name)
+        refused(resolve, PrivilegeError, url)
 
 
 def test_a_role_that_may_create_databases(project: Project, server: Server) -> None:
@@ -248,7 +291,7 @@ def test_a_role_without_a_maintenance_database(resolve: Resolve) -> None:
 def test_an_old_server_is_refused() -> None:
     """A server that lacks what we use is refused by its version; no such server is installed anywhere we test."""
     offer = Offer(make_url("postgresql://u@h/app"), "TEST_DATABASE_URL")
-    old = Capabilities(130014, "13.14", "u", superuser=True, createdb=True, replica=True)
+    old = Capabilities(130014, "13.14", "u", superuser=True, createdb=True, replica=True, wal=True)
     with pytest.raises(VersionError) as caught:
         resolver._check_version(old, offer)
     assert caught.value.sought == "PostgreSQL 14 or newer at postgresql://u@h/app (TEST_DATABASE_URL)"

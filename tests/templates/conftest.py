@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 import sys
@@ -94,6 +95,13 @@ class Templates:
         """All databases of this project, of whatever kind."""
         return self.names("%")
 
+    def drop(self) -> None:
+        """Drop all of it."""
+        with self.server.connect() as client:
+            for name in self.all():
+                client.execute(f'ALTER DATABASE "{name}" IS_TEMPLATE false')  # type: ignore[call-overload]
+                client.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[call-overload]
+
     def start(self, ddl: str, work: str, log: Path, target: str | None = None) -> subprocess.Popen[str]:
         """Start a process that leases a database and does some work in it.
 
@@ -122,7 +130,8 @@ with workspaces.lease(make_url({url!r}), {target!r}, Logged({ddl!r}), project={s
     print("in", workspace.url.database, flush=True)
     {work}
 """
-        return subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=clean_environment(PYTHONPATH=str(ROOT)),
+        path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+        return subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=clean_environment(PYTHONPATH=path),
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
 
 
@@ -147,7 +156,4 @@ def templates(server: Server) -> Iterator[Templates]:
     """The templates of a project of its own; all of it is dropped afterwards."""
     made = Templates(server, f"p{secrets.token_hex(4)}")
     yield made
-    with server.connect() as client:
-        for name in made.all():
-            client.execute(f'ALTER DATABASE "{name}" IS_TEMPLATE false')  # type: ignore[call-overload]
-            client.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[call-overload]
+    made.drop()

@@ -1,0 +1,269 @@
+"""Transactions that were open while the database was restored, and are committed later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from pytest_pristine.isolation import watch
+from pytest_pristine.isolation.gate import Look
+from pytest_pristine.isolation.isolation import Isolation
+from tests.isolation.conftest import Client, MakePlace, Place
+
+SCHEMA = """
+    CREATE TABLE lookup (id int PRIMARY KEY, label text);
+    INSERT INTO lookup VALUES (1, 'one'), (2, 'two'), (3, 'three');
+    CREATE TABLE empty (id serial PRIMARY KEY, text text);
+    CREATE TABLE other (id serial PRIMARY KEY, text text);
+    CREATE UNLOGGED TABLE unlogged (id int);
+"""
+
+# What a transaction writes before a restore and commits after it.
+OPEN = {
+    "rows inserted": ["INSERT INTO empty (text) VALUES ('late')", "INSERT INTO lookup VALUES (4, 'late')"],
+    "rows updated": ["UPDATE lookup SET label = 'late' WHERE id = 2"],
+    "rows deleted": ["DELETE FROM lookup WHERE id = 2"],
+    "an unlogged row": ["INSERT INTO unlogged VALUES (1)"],
+    "rows inserted in a subtransaction": [
+        "SAVEPOINT a", "INSERT INTO empty (text) VALUES ('late')", "INSERT INTO lookup VALUES (4, 'late')",
+    ],
+    "rows updated in a subtransaction": ["SAVEPOINT a", "UPDATE lookup SET label = 'late' WHERE id = 2"],
+    "rows deleted in a subtransaction": ["SAVEPOINT a", "DELETE FROM lookup WHERE id = 2"],
+    "one of three subtransactions rolled back": [
+        "SAVEPOINT a", "UPDATE lookup SET label = 'late' WHERE id = 1", "SAVEPOINT b",
+        "UPDATE lookup SET label = 'later' WHERE id = 1", "ROLLBACK TO b", "RELEASE a", "SAVEPOINT c",
+        "UPDATE lookup SET label = 'latest' WHERE id = 3",
+    ],
+}  # fmt: skip
+
+
+def write_elsewhere(place: Place, isolation: Isolation) -> None:
+    """Write to another table."""
+    place.run("INSERT INTO other (text) VALUES ('x')")
+
+
+def write_much(place: Place, isolation: Isolation) -> None:
+    """Write so much to another table that the WAL is not worth reading."""
+    place.run("INSERT INTO other (text) SELECT repeat('x', 100) FROM generate_series(1, 10000)")
+
+
+def end_our_session(place: Place, isolation: Isolation) -> None:
+    """End the session that restores."""
+    pid = isolation._watch.connection.info.backend_pid
+    place.ask(f"SELECT pg_terminate_backend({pid}, 10000)")
+    place.run("INSERT INTO other (text) VALUES ('x')")
+
+
+def nothing(place: Place, isolation: Isolation) -> None:
+    """Do nothing."""
+
+
+Happening = Callable[[Place, Isolation], None]
+
+# What happens while the transaction is open, each followed by a restore.
+MEANWHILE: dict[str, list[Happening]] = {
+    "one restore": [nothing],
+    "one restore of something": [write_elsewhere],
+    "several restores": [write_elsewhere, nothing, write_elsewhere],
+    "much written": [write_much],
+    "much written in between": [write_elsewhere, write_much, write_elsewhere, nothing],
+    "our session ended": [end_our_session],
+    "our session ended in between": [write_elsewhere, end_our_session, nothing, write_much, end_our_session],
+}
+
+
+# Something of all kinds in one transaction.
+ALL = [
+    "INSERT INTO empty (text) VALUES ('late')", "UPDATE lookup SET label = 'late' WHERE id = 1",
+    "INSERT INTO unlogged VALUES (1)", "SAVEPOINT a", "UPDATE lookup SET label = 'later' WHERE id = 2",
+    "SAVEPOINT b", "DELETE FROM lookup WHERE id = 3", "INSERT INTO lookup VALUES (5, 'late')",
+]  # fmt: skip
+
+
+def begin(place: Place, statements: list[str]) -> Client:
+    """A session with a transaction open that has executed the statements."""
+    client = place.client()
+    client.execute("BEGIN")
+    for statement in statements:
+        client.execute(statement)
+    return client
+
+
+def committed(place: Place, isolation: Isolation, before: str, client: Client, meanwhile: list[Happening]) -> None:
+    """Check that what a session commits after the happenings is put back."""
+    for happen in meanwhile:
+        happen(place, isolation)
+        isolation.restore()
+    client.execute("COMMIT")
+    assert isolation.restore()
+    assert place.dump() == before
+    assert not isolation.restore()
+    assert place.rebuilds == 0
+
+
+@pytest.mark.parametrize("what", OPEN)
+def test_whatever_it_wrote_is_put_back(place: MakePlace, what: str) -> None:
+    """What it wrote before a few restores is put back by the first one after its commit."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    before = made.dump()
+    committed(made, isolation, before, begin(made, OPEN[what]), MEANWHILE["several restores"])
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+def test_whatever_happens_meanwhile(place: MakePlace, meanwhile: str) -> None:
+    """What it wrote is put back after its commit, whatever was written, restored or lost while it was open."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    before = made.dump()
+    committed(made, isolation, before, begin(made, ALL), MEANWHILE[meanwhile])
+
+
+@pytest.mark.parametrize("what", OPEN)
+def test_one_that_began_before_us(place: MakePlace, what: str) -> None:
+    """What was open when the tests began, and is committed after that, is no part of the baseline."""
+    made = place(SCHEMA)
+    client = begin(made, OPEN[what])
+    made.run("INSERT INTO other (text) VALUES ('mine')")
+    isolation = made.isolation()
+    before = made.dump()
+    committed(made, isolation, before, client, [])
+
+
+@pytest.mark.parametrize("subtransaction", [False, True])
+def test_rows_written_under_an_old_id(place: MakePlace, subtransaction: bool) -> None:  # noqa: FBT001 - a parameter
+    """A transaction that took its id before a restore, and writes after it, is found by the next one."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    before = made.dump()
+    client = begin(made, ["SELECT pg_current_xact_id()", *["SAVEPOINT a", "SELECT pg_current_xact_id()",
+                   "INSERT INTO empty (text) VALUES ('x')"] * subtransaction])  # fmt: skip
+    for happen in MEANWHILE["several restores"]:
+        happen(made, isolation)
+        isolation.restore()
+    client.execute("UPDATE lookup SET label = 'late' WHERE id = 2")
+    committed(made, isolation, before, client, [])
+
+
+def test_many_that_end_one_after_another(place: MakePlace) -> None:
+    """Of several open transactions each is put back when it ends, and those that are still open wait their turn."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    before = made.dump()
+    clients = [begin(made, [f"INSERT INTO lookup VALUES ({number}, 'late')"]) for number in (4, 5, 6)]
+    assert not isolation.restore().rows
+    for client in clients:
+        client.execute("COMMIT")
+        assert isolation.restore().rows
+        assert made.dump() == before
+    assert not isolation.restore()
+
+
+def test_one_that_is_rolled_back(place: MakePlace) -> None:
+    """What is rolled back in the end leaves no row to put back."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    before = made.dump()
+    client = begin(made, ALL)
+    isolation.restore()
+    client.execute("ROLLBACK")
+    assert not isolation.restore().rows
+    assert made.dump() == before
+    assert not isolation.restore()
+
+
+def test_long_transactions_in_other_databases(place: MakePlace) -> None:
+    """Others in the cluster may have transactions open, begun before and after us: restores find what there is."""
+    made = place(SCHEMA)
+    with made.server.connect() as early, made.server.connect() as late:
+        early.execute("BEGIN; SELECT pg_current_xact_id()")
+        isolation = made.isolation()
+        before = made.dump()
+        late.execute("BEGIN; SAVEPOINT a; SELECT pg_current_xact_id()")
+        client = begin(made, ALL)
+        committed(made, isolation, before, client, MEANWHILE["our session ended in between"])
+        for statement in ("UPDATE lookup SET label = 'x'", "SELECT nextval('empty_id_seq')", "DELETE FROM lookup"):
+            made.run(statement)
+            assert isolation.restore()
+            assert not isolation.restore()
+            assert made.dump() == before
+
+
+def test_our_session_ended_while_nothing_was_open(place: MakePlace) -> None:
+    """A transaction that began and ended while there was no session of ours is put back by the next one."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    before = made.dump()
+    pid = isolation._watch.connection.info.backend_pid
+    made.ask(f"SELECT pg_terminate_backend({pid}, 10000)")
+    committed(made, isolation, before, begin(made, ALL), [])
+
+
+def test_one_that_ends_while_we_look(place: MakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that is open when we look, writes once more and ends before we ask about its parts, is found."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    before = made.dump()
+    isolation.restore()
+    client = begin(made, ["SELECT pg_current_xact_id()"])
+    made.run("UPDATE lookup SET label = 'x' WHERE id = 1")
+    isolation.restore()
+    client.execute("SAVEPOINT a; INSERT INTO empty (text) VALUES ('late')")
+    made.run("INSERT INTO other (text) VALUES ('x')")
+    in_progress = watch._in_progress
+
+    def late(*arguments: object) -> set[int]:
+        if not client.closed:
+            client.execute("UPDATE lookup SET label = 'late' WHERE id = 2")
+            client.execute("COMMIT")
+            client.close()
+        return in_progress(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(watch, "_in_progress", late)
+    isolation.restore()
+    assert client.closed
+    assert dict(isolation.restore().rows).get("lookup", 1) == 1, "row 1, which we wrote, is left alone"
+    assert made.dump() == before
+    made.run("INSERT INTO lookup VALUES (9, 'x')")
+    assert dict(isolation.restore().rows) == {"lookup": 1}
+    assert made.rebuilds == 0
+
+
+def test_one_that_begins_while_we_look(place: MakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that begins and writes after the look, and before the WAL is flushed, is found when it ends."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    before = made.dump()
+    isolation.restore()
+    made.run("INSERT INTO other (text) VALUES ('x')")
+    look = isolation._watch.gate.look
+    clients: list[Client] = []
+
+    def early() -> Look:
+        seen = look()
+        if not clients:
+            clients.append(begin(made, ALL))
+        return replace(seen, position=None)
+
+    monkeypatch.setattr(isolation._watch.gate, "look", early)
+    isolation.restore()
+    made.run("INSERT INTO other (text) VALUES ('x')")
+    isolation.restore()
+    committed(made, isolation, before, clients[0], [])
+
+
+def test_suspicion_ends(place: MakePlace) -> None:
+    """What an open transaction wrote is put back once, and not spoken of again when others write."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    isolation.restore()
+    client = begin(made, ["INSERT INTO empty (text) VALUES ('late')"])
+    made.run("INSERT INTO other (text) VALUES ('x')")
+    isolation.restore()
+    client.execute("COMMIT")
+    write_much(made, isolation)
+    isolation.restore()
+    made.run("INSERT INTO other (text) VALUES ('x')")
+    assert isolation.restore().others == ("sequence other_id_seq",)

@@ -1,0 +1,240 @@
+"""Whether the tests notice when a branch of detecting and restoring is wrong: `python tests/mutations.py [-k WORD]`.
+
+Each mutation is made in a copy of the sources, and the tests that must notice are run with it. First they are all run
+with the sources as they are: what fails then proves nothing. The exit status is 1 when a mutation survives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ROOT / "src"
+# Runs at a time.
+TOGETHER = 2
+# Seconds that a run may take.
+DEADLINE = 120
+# Exit statuses of pytest.
+_PASSED, _FAILED = 0, 1
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A change that makes the product wrong.
+
+    Attributes:
+        path: The module, below the package.
+        original: What stands in it, exactly once.
+        replacement: What stands there instead.
+        tests: Arguments for pytest, paths below tests/.
+    """
+
+    path: str
+    original: str
+    replacement: str
+    tests: str
+
+    def __str__(self) -> str:
+        first, second = (" ".join(text.split()) for text in (self.original, self.replacement))
+        return f"{self.path}: {first}  ->  {second or 'nothing'}"
+
+
+OPEN = "isolation/test_open_transactions.py -k superuser-18"
+WAYS = "isolation/test_ways.py -k 'superuser-18 and {}'"
+AS_OWNER = "isolation/test_ways.py -k 'owner-18 and {}'"
+LEFT = "isolation/test_leftovers.py -k 'superuser-18 and {}'"
+PREPARED = "isolation/test_leftovers.py -k '18-superuser and {}'"
+BULK = "isolation/test_bulk.py -k 'superuser-18 and {}'"
+SCHEMA = "isolation/test_schema.py -k 'superuser-18 and {}'"
+SPECIAL = "isolation/test_special.py -k 'superuser-18 and {}'"
+SPECIAL_AS_OWNER = "isolation/test_special.py -k 'owner-18 and {}'"
+WAL = "postgres/test_wal.py -k '18 and {}'"
+TRUNCATED = WAYS.format("(both_ways or filled_again)")
+SNAPSHOTS = "postgres/test_snapshots.py"
+
+ISOLATION, WATCH, GATE = "isolation/isolation.py", "isolation/watch.py", "isolation/gate.py"
+GUIDED, PROBES, FRESHNESS = "isolation/wal_guided.py", "isolation/probes.py", "isolation/freshness.py"
+RESTORE, TRUNCATION, CATALOGUES = "isolation/restore.py", "isolation/truncation.py", "isolation/schema.py"
+BASELINE, SESSIONS = "isolation/baseline.py", "postgres/sessions.py"
+
+MUTATIONS = [
+    # Whether anything can have happened.
+    Mutation(ISOLATION, " and not look.moved:", ":", WAYS.format("not_logged")),
+    Mutation(ISOLATION, "if look.snapshot == self._mark.foretold and", "if look.snapshot is None and",
+             "isolation/test_ways.py -k one_round_trip"),
+    Mutation(ISOLATION, "        while blocking:", "        while False:", LEFT.format("keep_writers_out")),
+    Mutation(GATE, "'ShareLock', ", "", LEFT.format("keep_writers_out")),
+    Mutation(GATE, "WHERE database = {database} AND granted", "WHERE granted", LEFT.format("another_database")),
+    Mutation("postgres/snapshots.py", "if later != list(range(self.following, self.following + len(later))):",
+             "if not own:", SNAPSHOTS),
+    Mutation("postgres/snapshots.py", "(*self.running, *range(self.xmax, self.following))", "self.running", SNAPSHOTS),
+    Mutation("postgres/snapshots.py", "(following - self.xmax) % _EPOCH", "following - self.xmax", SNAPSHOTS),
+    # What outlives a test.
+    Mutation(ISOLATION, "if prepared := self._roll_back_prepared(look):", "if prepared := []:",
+             PREPARED.format("prepared")),
+    Mutation(SESSIONS, "FROM pg_prepared_xacts WHERE database = %s ORDER", "FROM pg_prepared_xacts WHERE %s > '' ORDER",
+             PREPARED.format("another_database")),
+    Mutation(ISOLATION, "self._locks = look.advisory", "self._locks |= look.advisory", LEFT.format("locks_there_are")),
+    Mutation(ISOLATION, "left = look.advisory - self._locks", "left = look.advisory", LEFT.format("held_before")),
+    Mutation(ISOLATION, "        if ended:\n            self._tell()\n        return [\n            *(",
+             "        return [\n            *(", LEFT.format("kept_an_advisory_lock")),
+    Mutation(ISOLATION, "self._end_forgotten() if look.snapshot.open else []", "[]", LEFT.format("was_forgotten")),
+    Mutation(SESSIONS, "AND (state IN ('idle', 'disabled') OR state IS NULL)", "", LEFT.format("within_a_transaction")),
+    Mutation(SESSIONS, "AND (state IN ('idle', 'disabled') OR state IS NULL)", "AND state = 'idle'",
+             "isolation/test_leftovers.py -k 'owner-18 and may_not_end'"),
+    Mutation("isolation/large_objects.py", "present.get(oid) != description", "oid not in present",
+             LEFT.format("large_objects_of_the_baseline")),
+    Mutation(GUIDED, "large_objects=not _LARGE_OBJECTS.isdisjoint(written)", "large_objects=False",
+             LEFT.format("large_objects")),
+    # What is found in the WAL.
+    Mutation(GUIDED, "        writes |= self._suspects\n", "", OPEN),
+    Mutation(GUIDED, "open_ = {snapshots.lower(xid) for xid in until.open}", "open_: set[int] = set()", OPEN),
+    Mutation(GUIDED, "writers = bool(until.open)", "writers = False", OPEN),
+    Mutation(GUIDED, "        oids |= self.probes.ask(self._unlogged, fresh)\n", "", WAYS.format("not_logged")),
+    Mutation(GUIDED, "written | schema.moved", "written", TRUNCATED),
+    Mutation(GUIDED, "since.is_told and wal", "wal", OPEN),
+    Mutation(GUIDED, "<= self._limit", "<= 2**62", WAYS.format("much_is_not_read")),
+    Mutation(GUIDED, "errors.UndefinedFile, ", "", WAYS.format("wal_that_is_gone")),
+    Mutation(GUIDED, ", errors.InvalidParameterValue)", ")", WAYS.format("beyond_the_wal")),
+    Mutation(GUIDED, "        self._suspects = frozenset()\n", "        pass\n", OPEN),
+    Mutation("postgres/wal.py", "relforknumber = 0 AND resource_manager IN ('Heap', 'Heap2', 'Sequence')",
+             "relforknumber = 0 AND resource_manager IN ('Heap', 'Heap2')", WAL.format("what_was_written")),
+    Mutation("postgres/wal.py", '"LOCK", ', "", WAL.format("what_was_written")),
+    Mutation("postgres/wal.py", '"PRUNE_VACUUM_SCAN",', "", WAL.format("cleaning_up")),
+    Mutation("postgres/wal.py", "set_config('synchronous_commit', 'local', true)", "1",
+             "postgres/test_wal.py -k '15 and buffers'"),
+    Mutation("postgres/wal.py", "'pytest-pristine', '', true)", "'pytest-pristine', '', false)",
+             WAL.format("buffers")),
+    # Which transactions were open.
+    Mutation(WATCH, "is_told = not moment.open", "is_told = True", OPEN),
+    Mutation(WATCH, "        open_ = _in_progress(self.connection, candidates)\n", "        open_ = set(told)\n", OPEN),
+    Mutation(WATCH, "if ended := told - open_:", "if ended := set():", OPEN),
+    Mutation(WATCH, "{*known, *range", "{*range", OPEN),
+    Mutation(WATCH, "max(since.following, oldest), snapshot.following", "oldest, oldest", OPEN),
+    Mutation(WATCH, " - {*since.own, *own}\n", "\n", OPEN),
+    Mutation(WATCH, "{*told, *_in_progress(connection, range(min(told), look.snapshot.following))}", "set(told)", OPEN),
+    Mutation(WATCH, "following=look.snapshot.following_at(flushed.following)", "following=look.snapshot.following",
+             OPEN),
+    Mutation(WATCH, "return _crash(connection) != self.crash", "return False",
+             "isolation/test_ways.py -k '18 and restore_that_is_lost'"),
+    # What is found by asking.
+    Mutation(PROBES, " OR log_cnt <> 0", "", AS_OWNER.format("by_chance")),
+    Mutation(PROBES, "last_value <> {} OR is_called", "is_called", AS_OWNER.format("half_used")),
+    Mutation(PROBES, " OR written > 0", "", WAYS.format("not_logged")),
+    Mutation(PROBES, "rows <> {} OR written", "{} < 0 OR written", WAYS.format("not_logged")),
+    Mutation(PROBES, "(view.oid in filled) != (self.baseline.views[view.oid] is not None)", "False",
+             "isolation/test_restore.py -k 'owner-18 and view'"),
+    Mutation(FRESHNESS, " AND xmin <> ALL (%(own)s::xid[])", "", WAYS.format("we_wrote_ourselves")),
+    Mutation(FRESHNESS, "OR %(some_open)s AND", "OR false AND", OPEN),
+    # What is found in the catalogues.
+    Mutation(CATALOGUES, "moved |= self._fresh_objects(oid, fresh) if oid == PG_CLASS else set()", "pass",
+             TRUNCATED),
+    Mutation(CATALOGUES, "self._describe_database() != self._database", "self._database is None",
+             SCHEMA.format("properties")),
+    Mutation(CATALOGUES, "if new or count != self._counts[oid] or", "if new or", SCHEMA.format("INDEX")),
+    Mutation(CATALOGUES, "if count != self._lasting[oid]}", "if count < 0}", SCHEMA.format("DROP")),
+    # How it is put back.
+    Mutation(RESTORE, "if kept != baseline.count(table):", "if False:", WAYS.format("hundred")),
+    Mutation(RESTORE, "_page(last) >= _LONG + ", "_page(last) < -1 - ", BULK.format("baseline_rows_that_refers")),
+    Mutation(RESTORE, "        if sequence.cached:", "        if False:", WAYS.format("in_advance")),
+    Mutation(RESTORE, "[t.oid for t in armed], silence.IN_REPLICA_ROLE)", "[t.oid for t in armed], ())",
+             SPECIAL.format("triggers")),
+    Mutation("isolation/restore_as_owner.py", "except psycopg.errors.IntegrityError:", "except ZeroDivisionError:",
+             SPECIAL_AS_OWNER.format("circle")),
+    Mutation("isolation/rewriting.py", "except CycleError:", "except ZeroDivisionError:",
+             SPECIAL_AS_OWNER.format("circle")),
+    Mutation(WATCH, '" WITH NO DATA" if self.baseline.views[view.oid] is None else ""', '""',
+             WAYS.format("held_no_data")),
+    Mutation(ISOLATION, "        if stale:\n", "        if False:\n", SCHEMA.format("stale")),
+    Mutation(ISOLATION, "self._restore_changes(self._watch.compare(), moment, EVERYTHING, [])",
+             "self._restore_changes(self._watch.compare(), moment, self._mark.fresh(()), [])",
+             SCHEMA.format("loaded_on_top")),
+    # Large tables.
+    Mutation(ISOLATION, "> _BULK", "> 2**62", BULK.format("of_its_own")),
+    Mutation(BASELINE, "return oid in self and oid not in", "return oid not in", BULK.format("extension")),
+    Mutation(BASELINE, " and oid not in self.rows and", " and", BULK.format("baseline_rows_that_refers")),
+    Mutation(BASELINE, "oid not in self.rows and oid not in self.armed", "oid not in self.rows",
+             BULK.format("trigger")),
+    Mutation(TRUNCATION, "except psycopg.errors.LockNotAvailable:", "except ZeroDivisionError:",
+             BULK.format("reader")),
+    Mutation(TRUNCATION, 'sql.SQL("ONLY {}")', 'sql.SQL("{}")', BULK.format("heirs")),
+]  # fmt: skip
+
+
+def run(sources: Path, tests: str) -> tuple[str, str]:
+    """Run tests with other sources; gives `passed`, `failed` or `broken`, and what was printed.
+
+    An exit status alone says little: Python's own for a traceback is the one of tests that failed. What is believed is
+    pytest's last line.
+    """
+    path, *further = shlex.split(tests)
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", "-p", "no:hypothesispytest",
+               "-p", "no:cacheprovider", f"--timeout={DEADLINE}", f"tests/{path}", *further]  # fmt: skip
+    environ = {**os.environ, "PYTHONPATH": str(sources), "PYTHONDONTWRITEBYTECODE": "1"}
+    # Not in tests/, where `packaging` would be a directory of ours.
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    last = done.stdout.strip().rpartition("\n")[2]
+    if done.returncode == _PASSED and re.search(r"\b[1-9]\d* passed\b", last):
+        return "passed", done.stdout
+    if done.returncode == _FAILED and re.search(r"\b[1-9]\d* (failed|errors?)\b", last):
+        return "failed", done.stdout
+    return "broken", f"exit status {done.returncode}\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
+
+
+def outcome(originals: Path, mutation: Mutation) -> str:
+    """What became of a mutation: `killed`, `SURVIVED`, or why it could not be tried."""
+    with tempfile.TemporaryDirectory(prefix="mutation-") as directory:
+        sources = Path(directory) / "src"
+        shutil.copytree(originals, sources)
+        path = sources / "pytest_pristine" / mutation.path
+        text = path.read_text(encoding="utf-8")
+        if text.count(mutation.original) != 1:
+            return f"NOT FOUND exactly once, but {text.count(mutation.original)} times"
+        path.write_text(text.replace(mutation.original, mutation.replacement), encoding="utf-8")
+        found, output = run(sources, mutation.tests)
+    return {"failed": "killed", "passed": "SURVIVED"}.get(found, f"NOT TRIED: {output}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try the mutations that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-k", metavar="WORD", default="", help="only mutations that mention it")
+    word = parser.parse_args(arguments).k
+    chosen = [mutation for mutation in MUTATIONS if word in f"{mutation} {mutation.tests}"]
+    selections = sorted({mutation.tests for mutation in chosen})
+    bad = 0
+    with ThreadPoolExecutor(TOGETHER) as pool, tempfile.TemporaryDirectory(prefix="mutations-") as directory:
+        # Somebody may edit them meanwhile.
+        originals = Path(directory) / "src"
+        shutil.copytree(SOURCES, originals, ignore=shutil.ignore_patterns("__pycache__"))
+        for selection, (found, output) in zip(selections, pool.map(partial(run, originals), selections), strict=True):
+            if found != "passed":
+                bad += 1
+                say(f"WITHOUT ANY MUTATION {found}: {selection}\n{output[-1500:]}")
+        for mutation, became in zip(chosen, pool.map(partial(outcome, originals), chosen), strict=True):
+            bad += became != "killed"
+            say(f"{became}  {mutation}")
+    say(f"{len(chosen)} mutations, {bad} that count against the tests")
+    return 1 if bad else 0
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
