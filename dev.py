@@ -4,7 +4,9 @@ python3 dev.py demo              the guide's integration tests, on a Postgres th
 python3 dev.py test [...]        every test; arguments go to pytest
 python3 dev.py acceptance [...]  real migrations of other people's packages; arguments go to pytest
 python3 dev.py lint              ruff, mypy for each platform, import contracts
-python3 dev.py bench [...]       how long a session takes to start; arguments go to bench/start.py
+python3 dev.py bench start       how long a session takes to start; further arguments go to bench/start.py
+python3 dev.py bench restore     how long it takes to undo a test; further arguments go to bench/restore/run.py
+python3 dev.py mutate [...]      breaks each branch of the restore: some test must notice; -k WORD chooses
 python3 dev.py docs              links and examples in the documents
 python3 dev.py pin               write constraints.txt anew, with the newest versions that pyproject.toml allows
 
@@ -39,6 +41,7 @@ OLDEST_PYTHON = (3, 11)
 # As the guide has it, to the letter.
 GUIDE = "pytest backend/tests/integration --cov=backend.services.orchestrator --cov-report=term-missing --cov-branch"
 PLATFORMS = ("linux", "darwin", "win32")
+BENCHES = {"start": "bench/start.py", "restore": "bench/restore/run.py"}
 # pytest's exit status when it found no test, or the arguments selected none.
 NO_TESTS = 5
 
@@ -104,8 +107,16 @@ def lint(_: list[str]) -> int:
 
 
 def bench(arguments: list[str]) -> int:
-    """Measure how long a session takes to start."""
-    return run(["python", "bench/start.py", *arguments])
+    """Measure."""
+    what, *further = arguments or [""]
+    if what not in BENCHES:
+        raise Problem("what to measure", repr(what), *(f"python3 dev.py bench {name}" for name in BENCHES))
+    return run(["python", BENCHES[what], *further])
+
+
+def mutate(arguments: list[str]) -> int:
+    """Check that tests notice when a branch of the restore is broken."""
+    return run(["python", "tests/mutations.py", *arguments])
 
 
 def docs(_: list[str]) -> int:
@@ -129,9 +140,10 @@ def pin(_: list[str]) -> int:
 
 
 VERBS = {
-    "demo": demo, "test": test, "acceptance": acceptance, "lint": lint, "bench": bench, "docs": docs, "pin": pin,
+    "demo": demo, "test": test, "acceptance": acceptance, "lint": lint, "bench": bench, "mutate": mutate,
+    "docs": docs, "pin": pin,
 }  # fmt: skip
-WITH_ARGUMENTS = ("test", "acceptance", "bench")
+WITH_ARGUMENTS = ("test", "acceptance", "bench", "mutate")
 
 
 # The environment
