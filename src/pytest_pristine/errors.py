@@ -9,6 +9,7 @@
     │   ├── UnknownDatabaseError    it answers, and has no database of that name
     │   ├── RefusedError            it answers, and refuses the connection for another reason
     │   ├── VersionError            the server is older than we support
+    │   ├── UnfitError              the server that was named lacks what the project needs
     │   ├── PrivilegeError          the role may not do what the run needs
     │   ├── OccupiedError           another run works in the only database there is
     │   ├── BinariesError           Postgres binaries that are missing or cannot be executed
@@ -87,6 +88,10 @@ class RefusedError(ServerError):
 
 class VersionError(ServerError):
     """The server is older than we support."""
+
+
+class UnfitError(ServerError):
+    """The server that the user named is not of the version, or has not the extensions, that the project needs."""
 
 
 class PrivilegeError(ServerError):

@@ -7,12 +7,14 @@ loose from the terminal.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +115,14 @@ def write_private(path: Path, text: str, account: Account | None = None) -> None
     Path(name).replace(path)
 
 
+def reason_not_owned(path: Path, account: Account | None) -> str | None:
+    """Why an account (None: our own) is not the owner of a file or directory; None when it is."""
+    if sys.platform == "win32":
+        return None
+    owner, wanted = path.stat().st_uid, os.geteuid() if account is None else account.uid
+    return None if owner == wanted else f"it belongs to the user id {owner}, and the server would run as {wanted}"
+
+
 def run_as(account: Account | None, command: Sequence[str], *, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a program of Postgres as an account, without input, and return its output whatever its exit status.
 
@@ -191,6 +201,69 @@ def check_port_free(host: str, port: int) -> None:
             # Connections of a server that has just stopped do not count. On Windows the option means another thing.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
+
+
+def postgres_directories() -> Iterator[Path]:
+    """Where packages and installers put Postgres programs on this system, whether or not they are there."""
+    patterns = {
+        "darwin": (
+            "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin", "/Library/PostgreSQL/*/bin",
+            "/Applications/Postgres.app/Contents/Versions/*/bin",
+        ),
+        "win32": ("C:/Program Files/PostgreSQL/*/bin",),
+    }.get(
+        sys.platform,
+        ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/home/linuxbrew/.linuxbrew/opt/postgresql*/bin"),
+    )  # fmt: skip
+    for pattern in patterns:
+        anchor = Path(pattern).anchor
+        yield from sorted(Path(anchor).glob(pattern.removeprefix(anchor)))
+
+
+def how_to_install_postgres(major: int | None = None) -> str:
+    """What to type to have Postgres programs."""
+    if sys.platform == "darwin":
+        return f"brew install postgresql@{major or 18}"
+    if sys.platform == "win32":
+        return f"winget install PostgreSQL.PostgreSQL.{major or 18}"
+    return f"apt install postgresql{f'-{major}' if major else ''} (on Debian and Ubuntu, as root)"
+
+
+def container_engines() -> list[str]:
+    """The addresses at which container engines listen when nobody says otherwise: Docker's first, then Podman's."""
+    if sys.platform == "win32":
+        return [f"npipe:////./pipe/{name}" for name in ("docker_engine", "podman-machine-default")]
+    home, runtime = Path.home(), Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+    sockets = [
+        Path("/var/run/docker.sock"), home / ".docker/run/docker.sock", runtime / "docker.sock",
+        runtime / "podman/podman.sock", Path("/run/podman/podman.sock"),
+        home / ".local/share/containers/podman/machine/podman.sock",
+    ]  # fmt: skip
+    return [f"unix://{path}" for path in sockets]
+
+
+def how_to_start_docker() -> str:
+    """What to do so that there is a container engine."""
+    if sys.platform == "linux":
+        return "systemctl start docker, or for Podman: systemctl --user start podman.socket"
+    return "start Docker Desktop, or for Podman: podman machine start"
+
+
+def in_container() -> bool:
+    """Whether we run in a container, whose loopback interface is not that of the machine."""
+    return any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+
+
+def end_postmaster(pid: int, pg_ctl: Path, data: Path) -> None:
+    """Ask a server to end its sessions and stop. It may take a while, or refuse.
+
+    A signal is all it takes where there are signals: the programs that started it may have been removed since.
+    """
+    if sys.platform == "win32":
+        run_as(None, [str(pg_ctl), "stop", "-D", str(data), "-m", "fast", "-W", "-s"], cwd=data.parent)
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
 
 
 def program(directory: Path, name: str) -> Path:

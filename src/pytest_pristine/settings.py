@@ -14,8 +14,11 @@ from pytest_pristine.errors import SettingError
 
 T_co = TypeVar("T_co", covariant=True)
 
-SERVER_CHOICES = ("auto", "url", "up", "embedded")
+SERVER_CHOICES = ("auto", "url", "up", "embedded", "local", "docker")
 MIGRATION_PROCESSES = ("child", "inline")
+
+# The oldest major version with all that we use: hashes of records, bit_xor over them.
+OLDEST_MAJOR = 14
 
 OPTION = "option"
 ENVIRONMENT = "environment"
@@ -108,6 +111,17 @@ def _lines(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+def _number(what: str, smallest: int, largest: int) -> Callable[[str], int | None]:
+    def parse(text: str) -> int | None:
+        if not text.strip():
+            return None
+        if not text.strip().isdecimal() or not smallest <= int(text) <= largest:
+            raise ValueError(f"{what} between {smallest} and {largest}")
+        return int(text)
+
+    return parse
+
+
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.strip() not in choices:
@@ -119,6 +133,28 @@ def _choice(*choices: str) -> Callable[[str], str]:
 
 URL = Setting[str | None]("url", None, _text, "URL of the Postgres database to test in", variable="TEST_DATABASE_URL")
 SERVER = Setting("server", "auto", _choice(*SERVER_CHOICES), f"where Postgres comes from: {', '.join(SERVER_CHOICES)}")
+POSTGRES_VERSION = Setting[int | None](
+    "postgres_version",
+    None,
+    _number("a major version of PostgreSQL", OLDEST_MAJOR, 99),
+    "major version of PostgreSQL that the tests need, such as 15 (default: any)",
+)
+POSTGRES_BIN = Setting[str | None](
+    "postgres_bin", None, _text, "directory of the Postgres programs that a server is started with"
+)
+EXTENSIONS = Setting[tuple[str, ...] | None](
+    "extensions",
+    None,
+    _lines,
+    "extensions that the server must have (default: those that the migrations create)",
+    lines=True,
+)
+DOCKER_IMAGE = Setting[str | None](
+    "docker_image", None, _text, "image of the source docker (default: postgres:15-alpine, or of the version asked for)"
+)
+DOCKER_PORT = Setting[int | None](
+    "docker_port", None, _number("a TCP port", 1, 65535), "port of the source docker (default: any that is free)"
+)
 CLAIM = Setting[str | None](
     "claim",
     None,
@@ -149,12 +185,12 @@ EXCLUDE = Setting[tuple[str, ...]](
 RESTORE_TIMEOUT = Setting("restore_timeout", 5.0, _seconds, "seconds a restore waits for a lock (default: 5)")
 HOME = Setting[str | None]("home", None, _text, "directory for servers and their data (default: the user's cache)")
 LINGER = Setting[float | None](
-    "linger", None, _seconds, "seconds an embedded server outlives its last run (default: 60; 0 under CI)"
+    "linger", None, _seconds, "seconds a server that we started outlives its last run (default: 60; 0 under CI)"
 )
 
 ALL: tuple[Setting[object], ...] = (
-    URL, SERVER, CLAIM, CREATE_DB, ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS,
-    INCLUDE, EXCLUDE, RESTORE_TIMEOUT, HOME, LINGER,
+    URL, SERVER, POSTGRES_VERSION, POSTGRES_BIN, EXTENSIONS, DOCKER_IMAGE, DOCKER_PORT, CLAIM, CREATE_DB,
+    ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS, INCLUDE, EXCLUDE, RESTORE_TIMEOUT, HOME, LINGER,
 )  # fmt: skip
 
 
@@ -164,6 +200,11 @@ class Settings:
 
     url: Value[str | None] = field(repr=False)  # it may hold a password
     server: Value[str]
+    postgres_version: Value[int | None]
+    postgres_bin: Value[str | None]
+    extensions: Value[tuple[str, ...] | None]
+    docker_image: Value[str | None]
+    docker_port: Value[int | None]
     claim: Value[str | None]
     create_db: Value[bool]
     alembic_config: Value[str | None]
@@ -174,6 +215,12 @@ class Settings:
     restore_timeout: Value[float]
     home: Value[str | None]
     linger: Value[float]
+
+
+def linger(settings: Settings) -> float:
+    """Seconds that a server of ours outlives its last run. `resolve` has given every run a number."""
+    assert settings.linger.value is not None  # noqa: S101
+    return settings.linger.value
 
 
 def _nothing(_: str) -> str | None:

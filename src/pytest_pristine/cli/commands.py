@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine import settings
 from pytest_pristine.postgres import connections, databases, urls
-from pytest_pristine.servers import embedded, home, up
+from pytest_pristine.servers import home, shared, up
 from pytest_pristine.settings import Settings
 
 
@@ -33,7 +33,7 @@ def _up(arguments: argparse.Namespace, chosen: Settings) -> Iterator[str]:
 def _down(arguments: argparse.Namespace, chosen: Settings) -> Iterator[str]:
     found = [server for server in up.servers(home.locate(chosen.home)) if arguments.port in (None, server.port)]
     for server in found:
-        up.stop(chosen, server)
+        up.stop(server)
         yield f"stopped: {urls.show(server.url)}"
     if not found:
         yield "nothing to stop"
@@ -42,8 +42,8 @@ def _down(arguments: argparse.Namespace, chosen: Settings) -> Iterator[str]:
 def _status(_: argparse.Namespace, chosen: Settings) -> Iterator[str]:
     directory = home.locate(chosen.home)
     yield f"home: {directory}"
-    shared = embedded.servers(directory)
-    for server in shared:
+    found = shared.servers(directory)
+    for server in found:
         state = f"running, {server.leases} leases" if server.url is not None else "stopped"
         yield f"{server.directory.name}: {state}"
         yield from _databases(server.url)
@@ -52,7 +52,7 @@ def _status(_: argparse.Namespace, chosen: Settings) -> Iterator[str]:
         state = "running" if running.pid is not None else "died"
         yield f"{running.directory.name}: {state}, {urls.show(running.url)}"
         yield from _databases(running.url if running.pid is not None else None)
-    if not shared and not started:
+    if not found and not started:
         yield "no servers"
 
 

@@ -59,7 +59,7 @@ class Alembic:
         """A digest of the script directory, the configuration, the target and the environment."""
         return names.digest(
             fingerprint.file_digest(self.config),
-            fingerprint.tree_digest(self._scripts()),
+            fingerprint.tree_digest(self.scripts()),
             self.target,
             self.driver or "",
             json.dumps(dict(self.environment), sort_keys=True),
@@ -106,7 +106,12 @@ class Alembic:
             [f"write script_location = %(here)s/… in {self.config}"],
         )
 
-    def _scripts(self) -> Path:
+    def scripts(self) -> Path:
+        """The script directory.
+
+        Raises:
+            AlembicConfigError: There is no configuration, or no such directory.
+        """
         return self._directory() / self._location()
 
     def _location(self) -> str:

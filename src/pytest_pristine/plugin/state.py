@@ -27,12 +27,14 @@ def server(config: pytest.Config) -> PostgresServer:
         PristineError: There is none, or it cannot be used.
     """
     if _SERVER not in config.stash:
-        from pytest_pristine.servers import resolver  # heavy, and most runs of pytest need none
+        from pytest_pristine.migrations import extensions  # heavy, and most runs of pytest need none
+        from pytest_pristine.servers import needs, resolver  # the same
         from pytest_pristine.templates.provider import PostgresServer  # the same
 
         settings = options.read(config)
+        wanted = needs.read(settings, extensions.of_project(config.rootpath, settings))
         config.stash[_SERVER] = PostgresServer(
-            resolver.resolve(settings), settings, config.rootpath, _session_id(), _worker_name()
+            resolver.resolve(settings, wanted), settings, config.rootpath, _session_id(), _worker_name()
         )
     return config.stash[_SERVER]
 
@@ -44,7 +46,7 @@ def describe(config: pytest.Config) -> list[str]:
         return []
     from pytest_pristine.isolation import ways  # heavy, and loaded by now
 
-    preferred = [rejection for rejection in found.server.passed_over if rejection.configured]
+    preferred = [rejection for rejection in found.server.passed_over if rejection.notable]
     return [
         *(f"pristine: passed over {rejection.source}: {rejection.reason}" for rejection in preferred),
         f"pristine: {found}",

@@ -1,17 +1,16 @@
 """A Postgres server of our own: its directory, its life, its address.
 
 <directory>/            ours
-    data/               the data directory; only the account that runs the server can enter it
+    data/               the data directory; only the account that runs the server can enter it. The log is in it
     socket/             the same, for the Unix socket
     server.json         address and password; only we can read it
-    server.log          what the server says
+    programs            the directory of the programs it was started with
     lock                held while the server is made, started or stopped
     leases/             see `leases`
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +23,11 @@ from pytest_pristine import operating_system
 from pytest_pristine.errors import StartError
 from pytest_pristine.operating_system import Account
 from pytest_pristine.postgres import connections
+from pytest_pristine.servers import address
 from pytest_pristine.servers.binaries import Binaries
 
 LOOPBACK = "127.0.0.1"
+_PROGRAMS = "programs"
 # Seconds that a server may take to come up, recovery after a crash included, and to stop.
 START_TIMEOUT = 60
 STOP_TIMEOUT = 30
@@ -35,10 +36,16 @@ _LOG_LINES = 15
 # TCP ports to try: another program may take a free one before the server does.
 _PORT_ATTEMPTS = 5
 
-# What a test server does without: it is thrown away after a crash of the machine, so nothing need reach the disk.
-_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-# Schemas of thousands of tables are probed in few statements, each of which locks every table and index it names.
-_LIMITS = {"max_connections": "200", "max_locks_per_transaction": "256", "max_wal_size": "2GB"}
+# A test server is thrown away after a crash of the machine, so nothing need reach the disk. Schemas of thousands of
+# tables are probed in few statements, each of which locks every table and index it names.
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "max_locks_per_transaction": "256",
+    "max_wal_size": "2GB",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +87,7 @@ class Cluster:
 
     def lock(self) -> FileLock:
         """The lock under which the server is made, started and stopped."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.directory / "lock")
+        return address.lock(self.directory)
 
     def running(self) -> URL | None:
         """The address of the server; None when it does not run.
@@ -92,11 +98,7 @@ class Cluster:
 
     def address(self) -> URL | None:
         """The address that the server was started with last; None when it never was."""
-        try:
-            state = json.loads((self.directory / "server.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        return URL.create("postgresql+psycopg", **state)
+        return address.read(self.directory)
 
     def initialise(self, binaries: Binaries, login: Login) -> None:
         """Make the data directory, whole or not at all.
@@ -148,6 +150,7 @@ class Cluster:
         else:
             url = self._start_on_tcp(binaries, login, port)
         self.remember(url)
+        (self.directory / _PROGRAMS).write_text(str(binaries.directory), encoding="utf-8")
         if not connections.answers(url):
             raise self._did_not_start("a server that rejects our connection")
         return url
@@ -168,7 +171,7 @@ class Cluster:
         raise AssertionError("unreachable")
 
     def _pg_ctl_start(self, binaries: Binaries, options: dict[str, str]) -> None:
-        self._configure({**_NOT_DURABLE, **_LIMITS, **options})
+        self._configure({**SETTINGS, **options})
         command = [
             binaries.program("pg_ctl"), "start", "-D", str(self.data), "-l", str(self.log), "-w",
             "-t", str(START_TIMEOUT), "-s",
@@ -189,33 +192,50 @@ class Cluster:
 
     def remember(self, url: URL) -> None:
         """Write down where the server is."""
-        state = {
-            "username": url.username, "password": url.password, "host": url.host, "port": url.port,
-            "database": url.database, "query": dict(url.query),
-        }  # fmt: skip
-        operating_system.write_private(self.directory / "server.json", json.dumps(state))
+        address.write(self.directory, url)
 
-    def stop(self, binaries: Binaries) -> None:
+    def stop(self) -> None:
         """Stop the server if it runs, ending all sessions.
 
         Raises:
             StartError: It did not stop.
         """
-        if self.postmaster() is not None:
-            command = [
-                binaries.program("pg_ctl"), "stop", "-D", str(self.data), "-m", "fast", "-w", "-t", str(STOP_TIMEOUT),
-                "-s",
-            ]  # fmt: skip
-            done = operating_system.run_as(self.account, command, cwd=self.directory)
-            if done.returncode != 0 and self.postmaster() is not None:
-                raise StartError(
-                    f"to stop the server in {self.directory}", f"pg_ctl failed: {done.stdout.strip()}",
-                    [f"read {self.log}"],
-                )  # fmt: skip
+        process = self.postmaster()
+        if process is not None:
+            operating_system.end_postmaster(process.pid, self._pg_ctl(), self.data)
+            _, running = psutil.wait_procs([process], timeout=STOP_TIMEOUT)
+            if running and self.postmaster() is not None:
+                found = f"process {process.pid}, which goes on {STOP_TIMEOUT} s after it was told to"
+                raise StartError(f"to stop the server in {self.directory}", found, [f"read {self.log}"])
         # A server that died has left its lock files, and Postgres takes a process that nobody reaped for a living one.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         shutil.rmtree(self.directory / "socket", ignore_errors=True)
-        (self.directory / "server.json").unlink(missing_ok=True)
+        address.forget(self.directory)
+
+    def _pg_ctl(self) -> Path:
+        path = self.directory / _PROGRAMS
+        return operating_system.program(Path(path.read_text(encoding="utf-8")) if path.exists() else Path(), "pg_ctl")
+
+    def reason_unusable(self, binaries: Binaries) -> str | None:
+        """Why the data directory is none of these programs and this account; None when it may be, or is not there."""
+        version = self.data / "PG_VERSION"
+        if not self.data.exists():
+            return None
+        if not version.exists():
+            return "it holds no database cluster"
+        found = version.read_text(encoding="utf-8").strip()
+        if found != str(binaries.major):
+            return f"PostgreSQL {found} made it, and the programs are {binaries.major}"
+        return operating_system.reason_not_owned(self.data, self.account)
+
+    def discard(self) -> None:
+        """Remove everything but the directory itself, which holds the lock. The server does not run."""
+        for name in ("data", "making", "socket"):
+            path = self.directory / name
+            if path.exists():
+                shutil.rmtree(path)
+        address.forget(self.directory)
+        (self.directory / _PROGRAMS).unlink(missing_ok=True)
 
     def postmaster(self) -> psutil.Process | None:
         """The server's main process; None when it does not run.

@@ -10,10 +10,17 @@ from pytest_pristine.errors import SettingError
 from pytest_pristine.operating_system import Account
 from pytest_pristine.settings import Value
 
+_SERVERS = "servers"
+
 
 def locate(setting: Value[str | None]) -> Path:
     """Where the directory is, or would be."""
     return Path(setting.value).expanduser().absolute() if setting.value else operating_system.cache_home()
+
+
+def servers_directory(setting: Value[str | None]) -> Path:
+    """The directory that holds the directories of servers, or would."""
+    return locate(setting) / _SERVERS
 
 
 def provide(setting: Value[str | None], account: Account | None) -> Path:
@@ -34,7 +41,7 @@ def provide(setting: Value[str | None], account: Account | None) -> Path:
             f"a directory for servers in {path} ({setting.origin})", f"{error.strerror}",
             ["set PRISTINE_HOME to a directory that can be written"],
         ) from None  # fmt: skip
-    closed = operating_system.closed_parent(path / "servers", account)
+    closed = operating_system.closed_parent(path / _SERVERS, account)
     if account is not None and closed is not None:
         raise SettingError(
             f"a directory for servers that the account {account.name!r} can enter: {path} ({setting.origin})",
@@ -50,7 +57,7 @@ def server(directory: Path, name: str) -> Path:
     Raises:
         SettingError: It is not ours to write.
     """
-    path = directory / "servers" / name
+    path = directory / _SERVERS / name
     try:
         operating_system.make_passable(path)
     except OSError as error:
@@ -67,7 +74,7 @@ def servers(directory: Path, pattern: str = "*") -> list[Path]:
         SettingError: They are not ours to read.
     """
     try:
-        return sorted((directory / "servers").glob(pattern))
+        return sorted((directory / _SERVERS).glob(pattern))
     except OSError as error:
         raise _not_ours(directory, str(error.strerror)) from None
 

@@ -2,24 +2,24 @@
 
 It outlives the runs and looks at their leases several times a second. When none has been held for the linger time of
 the last, it stops the server and ends. Until then it makes the database that the next run will ask for. A keeper that
-was killed is replaced by the next run: there is one as long as its lock is held.
+was killed is replaced by a run when it takes its lease or gives it back: there is one as long as its lock is held.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import psycopg
 from filelock import FileLock, Timeout
+from sqlalchemy.engine import URL
 
 from pytest_pristine import operating_system
-from pytest_pristine.errors import ServerError
+from pytest_pristine.errors import PristineError, ServerError
 from pytest_pristine.postgres import connections, spares
 from pytest_pristine.servers import leases
-from pytest_pristine.servers.binaries import Binaries
 from pytest_pristine.servers.cluster import Cluster
 
 # Seconds between two looks at the leases.
@@ -27,25 +27,42 @@ _INTERVAL = 0.25
 _LOCK = "keeper.lock"
 
 
-def ensure(cluster: Cluster, provide: Callable[[], Binaries]) -> None:
-    """Start a keeper for the server if there is none.
+class Kept(Protocol):
+    """A server that a keeper looks after: a process or a container. For whoever holds its lock."""
 
-    Args:
-        cluster: The server.
-        provide: Gives the programs that stop it.
-    """
-    lock = FileLock(cluster.directory / _LOCK)
+    @property
+    def directory(self) -> Path:
+        """Its directory."""
+
+    def lock(self) -> FileLock:
+        """Its lock."""
+
+    def running(self) -> URL | None:
+        """Its address; None when it does not run."""
+
+    def stop(self) -> None:
+        """Stop it."""
+
+
+def ensure(directory: Path) -> None:
+    """Start a keeper for the server in a directory if there is none."""
+    if not is_alive(directory):
+        command = [sys.executable, "-m", __name__, str(directory)]
+        operating_system.spawn_detached(command, cwd=directory, log=directory / "keeper.log")
+
+
+def is_alive(directory: Path) -> bool:
+    """Whether the server in a directory has a keeper."""
+    lock = FileLock(directory / _LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        return
+        return True
     lock.release()
-    programs = provide()
-    command = [sys.executable, "-m", __name__, str(cluster.directory), str(programs.directory), str(programs.major)]
-    operating_system.spawn_detached(command, cwd=cluster.directory, log=cluster.directory / "keeper.log")
+    return False
 
 
-def keep(cluster: Cluster, binaries: Binaries, lock: FileLock) -> None:
+def keep(server: Kept, lock: FileLock) -> None:
     """Stop the server when its time has come, and give up being its keeper.
 
     Both happen under the server's lock: a run that comes next finds neither, and starts both.
@@ -53,45 +70,65 @@ def keep(cluster: Cluster, binaries: Binaries, lock: FileLock) -> None:
     needed = time.monotonic()
     prepared = False
     while True:
-        with cluster.lock():
-            held = leases.held(cluster.directory)
+        with server.lock():
+            held = leases.held(server.directory)
             if held:
                 needed = time.monotonic()
                 prepared = False
-            elif time.monotonic() - needed >= leases.linger(cluster.directory):
-                leases.sweep(cluster.directory)
-                cluster.stop(binaries)
-                lock.release()
+            elif time.monotonic() - needed >= leases.linger(server.directory):
+                leases.sweep(server.directory)
+                try:
+                    server.stop()
+                finally:
+                    lock.release()
                 return
         if not held and not prepared:
-            _prepare_spares(cluster)
+            _prepare_spares(server)
             prepared = True
         time.sleep(_INTERVAL)
 
 
-def _prepare_spares(cluster: Cluster) -> None:
+def _prepare_spares(server: Kept) -> None:
     """Make the next run's database now that nobody waits for it. A server that died is the next run's to mend."""
-    url = cluster.running()
+    url = server.running()
     if url is None:
         return
     try:
         with connections.connect(url, "spares") as connection:
             spares.prepare(connection)
     except (psycopg.Error, ServerError) as error:
-        print(f"no spare was made: {error}", flush=True)  # noqa: T201 - into the keeper's log
+        _say(f"no spare was made: {error}")
 
 
-def main(arguments: list[str]) -> None:
+def at(directory: Path) -> Kept:
+    """The server in a directory."""
+    if (directory / "engine.json").exists():
+        from pytest_pristine.servers.container import Container  # needs an extra of ours
+
+        return Container(directory)
+    return Cluster(directory, operating_system.server_account())
+
+
+def main(arguments: list[str]) -> int:
     """Keep the server in the directory that the command line names; end at once if another keeper does."""
-    directory, binaries, major = arguments
-    cluster = Cluster(Path(directory), operating_system.server_account())
-    lock = FileLock(cluster.directory / _LOCK)
+    (directory,) = arguments
+    server = at(Path(directory))
+    lock = FileLock(server.directory / _LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        return
-    keep(cluster, Binaries(Path(binaries), int(major)), lock)
+        return 0
+    try:
+        keep(server, lock)
+    except PristineError as error:
+        _say(str(error))
+        return 1
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - into the keeper's log
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

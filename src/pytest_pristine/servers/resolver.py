@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import NoServerError, NotOursError, PrivilegeError, VersionError
-from pytest_pristine.postgres import capabilities, connections, contents, databases, marks, urls
+from pytest_pristine.errors import (
+    BinariesError,
+    NoServerError,
+    NotOursError,
+    PrivilegeError,
+    StartError,
+    UnfitError,
+    VersionError,
+)
+from pytest_pristine.postgres import capabilities, connections, contents, databases, extensions, marks, urls
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.postgres.connections import Connection
+from pytest_pristine.servers.docker import Docker
 from pytest_pristine.servers.embedded import Embedded
+from pytest_pristine.servers.local import Local
+from pytest_pristine.servers.needs import Needs
+from pytest_pristine.servers.needs import read as read_needs
 from pytest_pristine.servers.sources import Offer, Rejection, Source
 from pytest_pristine.servers.up import Up
 from pytest_pristine.servers.url import Url
-from pytest_pristine.settings import Settings
+from pytest_pristine.settings import OLDEST_MAJOR, Settings
 
 AUTO = "auto"
-# The oldest major version with all that we use: hashes of records, bit_xor over them.
-OLDEST_MAJOR = 14
-SOURCES: tuple[Source, ...] = (Url(), Up(), Embedded())
+# Migrations may create an extension on some condition only.
+_NOT_REALLY = "or, if the tests need no such extension: pristine_extensions = (empty) in the ini file"
+SOURCES: tuple[Source, ...] = (Url(), Up(), Embedded(), Local(), Docker())
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,7 @@ class Server:
     """The Postgres that a run works on.
 
     Attributes:
-        source: `url`, `up` or `embedded`.
+        source: `url`, `up`, `embedded`, `local` or `docker`.
         url: Its maintenance database: where databases are made, marked and locked.
         target: The database that the user named, ours to destroy; None where the source has none.
         capabilities: What it offers to our role.
@@ -66,45 +78,95 @@ class Server:
         return f"PostgreSQL {self.capabilities.version_text} ({where})"
 
 
-def resolve(settings: Settings, sources: Sequence[Source] = SOURCES) -> Server:
+def resolve(settings: Settings, needs: Needs | None = None, sources: Sequence[Source] = SOURCES) -> Server:
     """Find or start the server that the settings ask for.
+
+    Args:
+        settings: The settings.
+        needs: What the server must have; what the settings say when it is not given.
+        sources: Where to look, in this order.
 
     Raises:
         NoServerError: No source has one; each is listed with its reason.
         ServerError: One that was asked for by name cannot be used.
         NotOursError: Its database is neither ours nor empty.
     """
+    needs = needs or read_needs(settings)
     wanted = settings.server.value
     rejections: list[Rejection] = []
     for source in sources:
         if wanted not in (AUTO, source.name):
             continue
-        answer = source.offer(settings)
-        if isinstance(answer, Offer):
-            return _inspect(source.name, answer, settings, tuple(rejections))
+        answer = _ask(source, settings, needs)
+        if isinstance(answer, Server):
+            return replace(answer, passed_over=tuple(rejections))
         rejections.append(answer)
     raise NoServerError(
-        f"a Postgres server ({settings.server.origin}: {wanted})",
+        f"a Postgres server{needs} ({settings.server.origin}: {wanted})",
         "\n".join(f"{rejection.source}: {rejection.reason}" for rejection in rejections),
-        [f"{rejection.source}: {rejection.remedy}" for rejection in rejections if rejection.remedy],
+        [
+            *(f"{rejection.source}: {rejection.remedy}" for rejection in rejections if rejection.remedy),
+            *([_NOT_REALLY] if needs.extensions else []),
+        ],
     )
 
 
-def _inspect(source: str, offer: Offer, settings: Settings, passed_over: tuple[Rejection, ...]) -> Server:
+def _ask(source: Source, settings: Settings, needs: Needs) -> Server | Rejection:
+    """Have a source's server, if it has one that will do."""
+    found = source.look(settings, needs)
+    if isinstance(found, Rejection):
+        return found
+    try:
+        offer = found.open()
+    except (StartError, BinariesError) as error:
+        if settings.server.value == source.name:
+            raise
+        return Rejection(source.name, f"{error.sought}: {error.found}", "; ".join(error.remedy), notable=True)
+    return _inspect(source.name, offer, settings, needs)
+
+
+def _inspect(source: str, offer: Offer, settings: Settings, needs: Needs) -> Server | Rejection:
     """Look at what was offered, and give it back if it cannot be used."""
     try:
         with connections.connect(offer.url, "inspect") as connection:
             can = capabilities.inspect(connection)
             _check_version(can, offer)
+            reason = _reason_against(connection, can, needs)
+            if reason is not None:
+                return _reject(source, offer, needs, reason)
             # Databases that every cluster has are never ours: the run makes databases of its own beside them.
             target = None if offer.target in connections.MAINTENANCE_DATABASES else offer.target
             _check_privileges(can, offer, target)
             if target is not None:
                 _check_ours(connection, target, offer, settings, in_place=not can.createdb)
-        return Server(source, _maintenance(offer.url, in_place=not can.createdb), target, can, passed_over, offer)
+        return Server(source, _maintenance(offer.url, in_place=not can.createdb), target, can, (), offer)
     except BaseException:
         offer.release()
         raise
+
+
+def _reason_against(connection: Connection, can: Capabilities, needs: Needs) -> str | None:
+    """What the server lacks of what the project needs; None when it has everything."""
+    reason = needs.reason_against_version(can.major)
+    if reason is None and needs.extensions:
+        reason = needs.reason_against_extensions(extensions.available(connection))
+    return reason
+
+
+def _reject(source: str, offer: Offer, needs: Needs, reason: str) -> Rejection:
+    """Give a server back that lacks something.
+
+    Raises:
+        UnfitError: The user named this very server for this run.
+    """
+    if offer.named:
+        raise UnfitError(
+            f"a Postgres server{needs} at {urls.show(offer.url)} ({offer.how})",
+            reason,
+            [f"name another server, or remove {offer.how}: one is then found or started"],
+        )
+    offer.release()
+    return Rejection(source, f"{reason} ({offer.how})", notable=True)
 
 
 def _maintenance(url: URL, *, in_place: bool) -> URL:

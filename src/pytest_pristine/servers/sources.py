@@ -8,6 +8,7 @@ from typing import Protocol
 
 from sqlalchemy.engine import URL
 
+from pytest_pristine.servers.needs import Needs
 from pytest_pristine.settings import Settings
 
 
@@ -23,13 +24,33 @@ class Offer:
         url: A database of it that we may connect to.
         target: The database that the user named to be tested in, if the source is one where users name it.
         how: What it is, for people: "embedded", "TEST_DATABASE_URL".
+        named: The user named this very server for this run: no other will do, whatever it lacks.
         release: Gives it back; a server of ours stops when nobody holds it any longer.
     """
 
     url: URL
     how: str
     target: str | None = None
+    named: bool = False
     release: Callable[[], None] = _nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A server that a source can offer.
+
+    Attributes:
+        what: What it is and in which state, for people: "PostgreSQL 15.18 in /usr/lib/postgresql/15/bin, stopped".
+        open: Connects to it or starts it. It raises `ServerError` when it cannot.
+    """
+
+    what: str
+    open: Callable[[], Offer]
+
+
+def ready(what: str, offer: Offer) -> Found:
+    """A server that was found to answer."""
+    return Found(what, lambda: offer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +61,14 @@ class Rejection:
         source: Its name.
         reason: What was looked for and what was found.
         remedy: What to type so that it has one; empty when there is nothing to mend.
-        configured: The project names this server: people want to know that the run went elsewhere.
+        notable: People want to know that the run went elsewhere: the project names this server, or it is there and
+            will not do.
     """
 
     source: str
     reason: str
     remedy: str = ""
-    configured: bool = False
+    notable: bool = False
 
 
 class Source(Protocol):
@@ -56,8 +78,8 @@ class Source(Protocol):
     def name(self) -> str:
         """The word for it in `--pristine-server`."""
 
-    def offer(self, settings: Settings) -> Offer | Rejection:
-        """Find or start a server.
+    def look(self, settings: Settings, needs: Needs) -> Found | Rejection:
+        """Look for a server, and start or change nothing.
 
         Raises:
             ServerError: The user asked for a particular server, and it cannot be used. No other source is tried.

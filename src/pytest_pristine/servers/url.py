@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pytest_pristine.errors import UnreachableError
 from pytest_pristine.postgres import connections, urls
-from pytest_pristine.servers.sources import Offer, Rejection
+from pytest_pristine.servers.needs import Needs
+from pytest_pristine.servers.sources import Found, Offer, Rejection, ready
 from pytest_pristine.settings import Settings
 
 
@@ -13,7 +14,7 @@ class Url:
 
     name = "url"
 
-    def offer(self, settings: Settings) -> Offer | Rejection:
+    def look(self, settings: Settings, needs: Needs) -> Found | Rejection:  # noqa: ARG002 - its needs are looked at inside
         """Connect to the database named.
 
         One that was named for this run must answer: going elsewhere would test something else than was asked for.
@@ -33,6 +34,7 @@ class Url:
             if settings.url.explicit or settings.server.value == self.name:
                 raise
             return Rejection(
-                self.name, f"nothing answers at {urls.show(url)} ({origin})", error.remedy[0], configured=True
+                self.name, f"nothing answers at {urls.show(url)} ({origin})", error.remedy[0], notable=True
             )
-        return Offer(url, origin, target=url.database)
+        offer = Offer(url, origin, target=url.database, named=settings.url.explicit)
+        return ready(f"a server at {urls.show(url)} ({origin})", offer)
