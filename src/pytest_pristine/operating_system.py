@@ -150,8 +150,8 @@ def run_as(account: Account | None, command: Sequence[str], *, cwd: Path) -> sub
         return subprocess.CompletedProcess(done.args, done.returncode, output.read(), "")
 
 
-def spawn_detached(command: Sequence[str], *, cwd: Path, log: Path) -> None:
-    """Start a process that outlives us, holds none of our files and hears none of our signals."""
+def spawn_detached(command: Sequence[str], *, cwd: Path, log: Path) -> int:
+    """Start a process that outlives us, holds none of our files and hears none of our signals; gives its id."""
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - the command is ours
             command,
@@ -165,6 +165,7 @@ def spawn_detached(command: Sequence[str], *, cwd: Path, log: Path) -> None:
         )
     # It is meant to be running still when this object is collected, which subprocess would warn of.
     process.returncode = 0
+    return process.pid
 
 
 def _own_group() -> int:

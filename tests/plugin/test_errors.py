@@ -77,7 +77,7 @@ def test_a_setting_that_cannot_be_read(project: Project) -> None:
     done = project.run(*PLAIN, PRISTINE_SERVER="oracle")
     assert done.status == 4
     plain_message(done, "PRISTINE_SERVER")
-    assert "one of auto, url, up, embedded" in done.output
+    assert "one of auto, url, up, embedded, local, docker" in done.output
 
 
 def test_a_url_that_does_not_answer(project: Project) -> None:

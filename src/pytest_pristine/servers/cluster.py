@@ -247,5 +247,5 @@ class Cluster:
         try:
             process = psutil.Process(int(path.read_text(encoding="utf-8").split("\n", 1)[0]))
             return process if str(self.data) in process.cmdline() else None
-        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
             return None

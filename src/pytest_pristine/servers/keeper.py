@@ -2,7 +2,7 @@
 
 It outlives the runs and looks at their leases several times a second. When none has been held for the linger time of
 the last, it stops the server and ends. Until then it makes the database that the next run will ask for. A keeper that
-was killed is replaced by a run when it takes its lease or gives it back: there is one as long as its lock is held.
+was killed is replaced by a run when it takes its lease or gives it back.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+import psutil
 import psycopg
 from filelock import FileLock, Timeout
 from sqlalchemy.engine import URL
@@ -24,7 +25,10 @@ from pytest_pristine.servers.cluster import Cluster
 
 # Seconds between two looks at the leases.
 _INTERVAL = 0.25
+# Seconds that a new keeper waits for one that was killed and is not quite dead.
+_PATIENCE = 5
 _LOCK = "keeper.lock"
+_PID = "keeper.pid"
 
 
 class Kept(Protocol):
@@ -46,23 +50,25 @@ class Kept(Protocol):
 
 def ensure(directory: Path) -> None:
     """Start a keeper for the server in a directory if there is none."""
-    if not is_alive(directory):
+    if process(directory) is None:
         command = [sys.executable, "-m", __name__, str(directory)]
-        operating_system.spawn_detached(command, cwd=directory, log=directory / "keeper.log")
+        pid = operating_system.spawn_detached(command, cwd=directory, log=directory / "keeper.log")
+        (directory / _PID).write_text(str(pid), encoding="utf-8")
 
 
-def is_alive(directory: Path) -> bool:
-    """Whether the server in a directory has a keeper."""
-    lock = FileLock(directory / _LOCK)
+def process(directory: Path) -> psutil.Process | None:
+    """The keeper of the server in a directory; None when it has none.
+
+    One that has only just been started has no lock yet; one that was killed may still have it.
+    """
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+        found = psutil.Process(int((directory / _PID).read_text(encoding="utf-8")))
+        return found if str(directory) in found.cmdline() else None
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
 
 
-def keep(server: Kept, lock: FileLock) -> None:
+def keep(server: Kept) -> None:
     """Stop the server when its time has come, and give up being its keeper.
 
     Both happen under the server's lock: a run that comes next finds neither, and starts both.
@@ -77,10 +83,8 @@ def keep(server: Kept, lock: FileLock) -> None:
                 prepared = False
             elif time.monotonic() - needed >= leases.linger(server.directory):
                 leases.sweep(server.directory)
-                try:
-                    server.stop()
-                finally:
-                    lock.release()
+                (server.directory / _PID).unlink(missing_ok=True)
+                server.stop()
                 return
         if not held and not prepared:
             _prepare_spares(server)
@@ -113,13 +117,11 @@ def main(arguments: list[str]) -> int:
     """Keep the server in the directory that the command line names; end at once if another keeper does."""
     (directory,) = arguments
     server = at(Path(directory))
-    lock = FileLock(server.directory / _LOCK)
     try:
-        lock.acquire(timeout=0)
+        with FileLock(server.directory / _LOCK).acquire(timeout=_PATIENCE):
+            keep(server)
     except Timeout:
         return 0
-    try:
-        keep(server, lock)
     except PristineError as error:
         _say(str(error))
         return 1
