@@ -20,6 +20,7 @@
     │   ├── AlembicConfigError      no alembic.ini, or several
     │   ├── SeveralHeadsError
     │   ├── RevisionFailedError     a revision raised
+    │   │   └── MissingExtensionError   it creates an extension that the server has not
     │   └── StrayMigrationError     the migrations went, or would have gone, to another database
     └── RestoreError                the database could not be put back
         └── RestoreBlockedError     another session holds a lock
@@ -132,6 +133,20 @@ class SeveralHeadsError(MigrationError):
 
 class RevisionFailedError(MigrationError):
     """A revision raised while it was applied."""
+
+
+class MissingExtensionError(RevisionFailedError):
+    """A migration creates an extension that is not installed on the server.
+
+    Attributes:
+        extension: Its name.
+        by: The migration, for people.
+    """
+
+    def __init__(self, sought: str, found: str, remedy: Sequence[str] = (), extension: str = "", by: str = "") -> None:
+        super().__init__(sought, found, remedy)
+        self.extension = extension
+        self.by = by
 
 
 class StrayMigrationError(MigrationError):

@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL
 from pytest_pristine.errors import (
     AlembicConfigError,
     MigrationError,
+    MissingExtensionError,
     RevisionFailedError,
     SeveralHeadsError,
     StrayMigrationError,
@@ -151,10 +152,15 @@ class Alembic:
                     "or override apply_migrations and give Alembic(environment={...}) the variable that env.py reads",
                 ],
             )
-        where = f"revision {answer.revision} in {answer.file} failed: " if answer.revision else ""
+        by = f"revision {answer.revision} in {answer.file}" if answer.revision else str(self.config)
+        sought = f"to migrate an empty database to {self.target} with {self.config}"
+        found = (f"{by} failed: " if answer.revision else "") + said
+        if answer.extension:
+            remedy = f"install {answer.extension} on the server, or name a server that has it"
+            return MissingExtensionError(sought, found, [remedy], answer.extension, by)
         return RevisionFailedError(
-            f"to migrate an empty database to {self.target} with {self.config}",
-            where + said + (f"\noutput of the migration:\n{output}" if output else ""),
+            sought,
+            found + (f"\noutput of the migration:\n{output}" if output else ""),
             [
                 "mend the migration",
                 "for the whole traceback: pristine_migrations_process = inline, or Alembic(inline=True)",

@@ -59,32 +59,40 @@ def _created_by(path: Path, shown: str) -> Iterator[tuple[str, str]]:
     if "extension" not in text.lower():
         return
     if path.suffix == ".sql":
-        yield from ((name, shown) for name in _named(text))
+        yield from ((name, shown) for name in named_in(text))
         return
     try:
         tree = ast.parse(text)
     except SyntaxError:
         return  # Alembic will say so
     revision = _revision(tree)
-    by = shown if revision is None else f"revision {revision} ({shown})"
-    yield from ((name, by) for statement in _strings(tree) for name in _named(statement))
+    by = shown if revision is None else f"revision {revision} in {shown}"
+    yield from ((name, by) for statement in _strings(tree) for name in named_in(statement))
 
 
-def _named(sql: str) -> Iterator[str]:
+def named_in(sql: str) -> Iterator[str]:
+    """The names of the extensions that a text of SQL creates."""
     for quoted, plain in _CREATE.findall(_COMMENT.sub(" ", sql)):
         yield quoted or plain.lower()
 
 
 def _revision(tree: ast.Module) -> str | None:
-    """The value of the module's `revision`."""
+    """The value that the module gives its variable `revision`."""
     for node in tree.body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        value = getattr(node, "value", None)
-        if any(isinstance(name, ast.Name) and name.id == "revision" for name in targets):
-            return str(value.value) if isinstance(value, ast.Constant) else None
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                for name, value in _pairs(target, node.value):
+                    if isinstance(name, ast.Name) and name.id == "revision" and isinstance(value, ast.Constant):
+                        return str(value.value)
     return None
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """What is assigned to what: in `a, b = 1, 2` there are two pairs."""
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        yield from zip(target.elts, value.elts, strict=False)
+    else:
+        yield target, value
 
 
 def _strings(node: ast.AST) -> Iterator[str]:

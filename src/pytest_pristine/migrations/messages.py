@@ -41,6 +41,7 @@ class Answer:
         file: Its file.
         inputs: What the migrations read; see `fingerprint`.
         output: What they printed.
+        extension: The extension that the server has not and a migration creates, if that was the problem.
     """
 
     problem: str | None
@@ -49,3 +50,4 @@ class Answer:
     file: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
     output: str = ""
+    extension: str = ""

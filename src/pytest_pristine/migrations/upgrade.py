@@ -24,12 +24,15 @@ from sqlalchemy import create_engine, event, pool
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from pytest_pristine.migrations import fingerprint
+from pytest_pristine.migrations import extensions, fingerprint
 from pytest_pristine.migrations.messages import FAILED, SEVERAL_HEADS, STRAY, Answer, Request
 from pytest_pristine.postgres import urls
 
 # Names of this machine that mean the same server.
 _LOOPBACK = ("127.0.0.1", "::1")
+
+# feature_not_supported, undefined_file: what CREATE EXTENSION says, before PostgreSQL 15 too.
+_NOT_INSTALLED = ("0A000", "58P01")
 
 # Tables of the database connected to that look like Alembic's version table, whatever the project calls it.
 _VERSION_TABLES = """
@@ -156,7 +159,16 @@ def _failure(error: BaseException, request: Request) -> Answer:
         message += f"\nin the statement: {error.statement.strip()[:500]}"
     if not revision:
         message = f"{_own_line(error.__traceback__, request)}{message}"
-    return Answer(FAILED, message, revision, _relative(file, request.root))
+    return Answer(FAILED, message, revision, _relative(file, request.root), extension=_missing_extension(error))
+
+
+def _missing_extension(error: BaseException) -> str:
+    """The extension that could not be created because the server has not got its files; empty when it is not that."""
+    if not isinstance(error, DBAPIError):
+        return ""
+    # psycopg and asyncpg have the one, psycopg2 the other.
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    return next(extensions.named_in(error.statement or ""), "") if state in _NOT_INSTALLED else ""
 
 
 def _own_line(trace: TracebackType | None, request: Request) -> str:

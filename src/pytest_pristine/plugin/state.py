@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
 import secrets
@@ -34,8 +36,9 @@ def server(config: pytest.Config) -> PostgresServer:
         settings = options.read(config)
         wanted = needs.read(settings, extensions.of_project(config.rootpath, settings))
         config.stash[_SERVER] = PostgresServer(
-            resolver.resolve(settings, wanted), settings, config.rootpath, _session_id(), _worker_name()
-        )
+            resolver.resolve(settings, wanted), wanted, settings, config.rootpath, _session_id(), _worker_name(),
+            tell=functools.partial(_show, config),
+        )  # fmt: skip
     return config.stash[_SERVER]
 
 
@@ -52,6 +55,16 @@ def describe(config: pytest.Config) -> list[str]:
         f"pristine: {found}",
         f"pristine: {ways.describe(found.capabilities)}",
     ]
+
+
+def _show(config: pytest.Config, line: str) -> None:
+    """Write a line between the results of tests. A worker of pytest-xdist has no terminal."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if reporter is not None:
+        with capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext():
+            reporter.ensure_newline()
+            reporter.write_line(line)
 
 
 def tell(config: pytest.Config, error: Exception, test: str) -> str:

@@ -50,11 +50,11 @@ class Installation:
     def reason_against(self, needs: Needs) -> str | None:
         """Why its servers will not do; None when they will, or only a server can tell."""
         if self.major < OLDEST_MAJOR:
-            return f"it is PostgreSQL {self.major}, and {OLDEST_MAJOR} is the oldest supported"
+            return f"PostgreSQL {self.major} is older than {OLDEST_MAJOR}, the oldest supported"
         reason = needs.reason_against_version(self.major)
         if reason is None and needs.extensions:
             available = self.installed.extensions()
-            reason = None if available is None else needs.reason_against_extensions(available)
+            reason = None if available is None else needs.reason_against_extensions(self.major, available)
         return reason
 
 

@@ -14,7 +14,7 @@ class Extension:
 
     Attributes:
         name: Its name.
-        wanted_by: Who wants it, for people: "revision 0003 (migrations/versions/0003_users.py)".
+        wanted_by: Who wants it, for people: "revision 0003 in migrations/versions/0003_users.py".
     """
 
     name: str
@@ -36,22 +36,29 @@ class Needs:
     def __str__(self) -> str:
         """As it follows the words "a Postgres server"; empty when nothing is needed."""
         version = "" if self.version.value is None else f" of version {self.version.value} ({self.version.origin})"
-        wanted = " and ".join(f"{each.name}, wanted by {each.wanted_by}" for each in self.extensions)
-        return version + (f" with the extension {wanted}" if wanted else "")
+        return version + (f" with {_grouped(self.extensions)}" if self.extensions else "")
 
     def reason_against_version(self, major: int) -> str | None:
         """Why a server of this major version will not do; None when it will."""
         wanted = self.version.value
         if wanted in (None, major):
             return None
-        return f"it is PostgreSQL {major}, and {wanted} is asked for ({self.version.origin})"
+        return f"PostgreSQL {major} is not version {wanted} ({self.version.origin})"
 
-    def reason_against_extensions(self, available: Collection[str]) -> str | None:
-        """Why a server that has these extensions will not do; None when it will."""
+    def reason_against_extensions(self, major: int, available: Collection[str]) -> str | None:
+        """Why a server of this version with these extensions will not do; None when it will."""
         missing = [extension for extension in self.extensions if extension.name not in available]
-        if not missing:
-            return None
-        return "; ".join(f"it has no extension {each.name}, which {each.wanted_by} wants" for each in missing)
+        return f"PostgreSQL {major} there lacks {_grouped(missing)}" if missing else None
+
+
+def _grouped(extensions: Collection[Extension]) -> str:
+    """The extensions, with each who wants some of them once: "the extension pgcrypto (revision 0003, …)"."""
+    names: dict[str, list[str]] = {}
+    for extension in extensions:
+        names.setdefault(extension.wanted_by, []).append(extension.name)
+    return f"the extension{'s' if len(extensions) > 1 else ''} " + ", ".join(
+        f"{' and '.join(several)} (for {by})" for by, several in names.items()
+    )
 
 
 def read(settings: Settings, created: Collection[Extension] = ()) -> Needs:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -13,6 +14,7 @@ from pytest_pristine.errors import (
     BinariesError,
     NoServerError,
     NotOursError,
+    PristineError,
     PrivilegeError,
     StartError,
     UnfitError,
@@ -26,7 +28,7 @@ from pytest_pristine.servers.embedded import Embedded
 from pytest_pristine.servers.local import Local
 from pytest_pristine.servers.needs import Needs
 from pytest_pristine.servers.needs import read as read_needs
-from pytest_pristine.servers.sources import Offer, Rejection, Source
+from pytest_pristine.servers.sources import Found, Offer, Rejection, Source
 from pytest_pristine.servers.up import Up
 from pytest_pristine.servers.url import Url
 from pytest_pristine.settings import OLDEST_MAJOR, Settings
@@ -106,9 +108,19 @@ def resolve(settings: Settings, needs: Needs | None = None, sources: Sequence[So
         "\n".join(f"{rejection.source}: {rejection.reason}" for rejection in rejections),
         [
             *(f"{rejection.source}: {rejection.remedy}" for rejection in rejections if rejection.remedy),
+            *_elsewhere(settings, needs, [source for source in sources if wanted not in (AUTO, source.name)]),
             *([_NOT_REALLY] if needs.extensions else []),
         ],
     )
+
+
+def _elsewhere(settings: Settings, needs: Needs, sources: Sequence[Source]) -> Iterator[str]:
+    """Which of the sources that were not asked have a server that may do."""
+    for source in sources:
+        with contextlib.suppress(PristineError):
+            found = source.look(settings, needs)
+            if isinstance(found, Found):
+                yield f"or --pristine-server={source.name}: {found.what}"
 
 
 def _ask(source: Source, settings: Settings, needs: Needs) -> Server | Rejection:
@@ -149,7 +161,7 @@ def _reason_against(connection: Connection, can: Capabilities, needs: Needs) -> 
     """What the server lacks of what the project needs; None when it has everything."""
     reason = needs.reason_against_version(can.major)
     if reason is None and needs.extensions:
-        reason = needs.reason_against_extensions(extensions.available(connection))
+        reason = needs.reason_against_extensions(can.major, extensions.available(connection))
     return reason
 
 
