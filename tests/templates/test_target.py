@@ -166,3 +166,21 @@ def test_extensions_of_the_target_are_kept(templates: Templates, server: Server,
     with templates.lease(Schema("CREATE TABLE people (name citext)"), target) as leased:
         assert leased.url.database == target
     assert server.ask("SELECT extname FROM pg_extension WHERE extname = 'citext'", target) == "citext"
+
+
+def test_extensions_that_migrations_create_are_theirs(templates: Templates, server: Server, target: str) -> None:
+    """What migrations created in the database that we were given stands in no later migration's way."""
+    with templates.lease(Schema("CREATE EXTENSION citext; CREATE TABLE people (name citext)"), target):
+        pass
+    with templates.lease(Schema("CREATE EXTENSION citext; CREATE TABLE others (name citext)"), target) as leased:
+        assert leased.url.database == target
+    assert server.ask("SELECT extname FROM pg_extension WHERE extname = 'citext'", target) == "citext"
+
+
+def test_an_extension_installed_between_runs_is_given(templates: Templates, server: Server, target: str) -> None:
+    """An extension that somebody installs beside those that migrations created is there for the next migration."""
+    with templates.lease(Schema("CREATE EXTENSION citext"), target):
+        pass
+    server.ask("CREATE EXTENSION hstore", target)
+    with templates.lease(Schema("CREATE EXTENSION citext; CREATE TABLE bags (content hstore)"), target) as leased:
+        assert leased.url.database == target

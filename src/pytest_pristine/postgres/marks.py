@@ -30,6 +30,7 @@ class Mark:
         fingerprint: Digest of what the migrations were made of when it was built; of a spare, its template's oid.
         used: When a template was used last, in UTC, as ISO 8601 has it.
         inputs: What else the migrations read, each with its digest; see `migrations.fingerprint`.
+        created: The extensions that migrations created in it. What else it has, somebody installed for us.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Mark:
     fingerprint: str = ""
     used: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
+    created: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return _PREFIX + json.dumps(asdict(self), sort_keys=True)

@@ -18,14 +18,14 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import PrivilegeError
 from pytest_pristine.migrations.migrator import Migrator
-from pytest_pristine.postgres import connections, databases, locks, marks, names
+from pytest_pristine.postgres import connections, databases, extensions, locks, marks, names
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.templates import normalise
 
 # Counts up whenever what we do to a migrated database before sealing it changes.
-FORMAT = 1
+FORMAT = 2
 # Templates of one project that are kept: the branches a person switches between.
 KEPT = 8
 
@@ -79,10 +79,8 @@ class Builder:
     def _fingerprint(self) -> str:
         server = self.connection.execute(_SERVER).fetchone()
         locale = databases.locale(self.connection, self.like)
-        extensions = ",".join(self._extensions())
-        return names.digest(
-            str(FORMAT), str(server), str(locale), extensions, self.project, self.migrator.fingerprint()
-        )
+        given = ",".join(sorted(self._given_extensions()))
+        return names.digest(str(FORMAT), str(server), str(locale), given, self.project, self.migrator.fingerprint())
 
     def _find(self, fingerprint: str) -> Database | None:
         """The template whose known and recorded inputs are all as they are now."""
@@ -108,28 +106,35 @@ class Builder:
         databases.create(self.connection, scratch, mark, like=self.like)
         try:
             url = self.url.set(database=scratch)
-            self._add_extensions(url)
+            given = self._given_extensions()
+            self._add_extensions(url, given)
             inputs = dict(self.migrator.migrate(url))
             normalise.sequences(url)
-            return self._seal(scratch, Mark(marks.TEMPLATE, self.session, self.project, fingerprint, inputs=inputs))
+            with connections.connect(url, "extensions") as connection:
+                created = sorted(extensions.installed(connection) - given)
+            mark = Mark(marks.TEMPLATE, self.session, self.project, fingerprint, inputs=inputs, created=created)
+            return self._seal(scratch, mark)
         except BaseException:
             databases.drop(self.connection, scratch)
             raise
 
-    def _extensions(self) -> list[str]:
-        """The extensions that somebody installed for us in the database that the user named."""
-        if self.like is None:
-            return []
-        with connections.connect(self.url.set(database=self.like), "extensions") as connection:
-            rows = connection.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname")
-            return [str(row[0]) for row in rows]
+    def _given_extensions(self) -> frozenset[str]:
+        """The extensions that somebody installed for us in the database that the user named.
 
-    def _add_extensions(self, url: URL) -> None:
-        extensions = self._extensions()
-        if not extensions:
+        A copy of an earlier template may have taken its place: what migrations created in that is not given.
+        """
+        if self.like is None:
+            return frozenset()
+        named = databases.find(self.connection, self.like)
+        created = [] if named is None else named.mark.created
+        with connections.connect(self.url.set(database=self.like), "extensions") as connection:
+            return extensions.installed(connection).difference(created)
+
+    def _add_extensions(self, url: URL, given: frozenset[str]) -> None:
+        if not given:
             return
         with connections.connect(url, "extensions") as connection:
-            for name in extensions:
+            for name in sorted(given):
                 statement = sql.SQL("CREATE EXTENSION IF NOT EXISTS {} CASCADE").format(sql.Identifier(name))
                 try:
                     connection.execute(statement)

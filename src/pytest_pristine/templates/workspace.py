@@ -98,7 +98,7 @@ def lease(
             with builder.template(rebuild=rebuild) as template:
                 mark = Mark(marks.CLONE, run, project, template.mark.fingerprint)
                 copies.make(connection, template, name, mark, wanted)
-            target_mark = Mark(marks.TARGET, run, project)
+            target_mark = Mark(marks.TARGET, run, project, created=template.mark.created)
             if target is not None and _take_target(anchor, target, target_mark, name):
                 name, mark = target, target_mark
             at = url.set(database=name)
