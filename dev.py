@@ -2,6 +2,7 @@
 
 python3 dev.py demo              the guide's integration tests, on a Postgres that comes with the environment
 python3 dev.py test [...]        every test; arguments go to pytest
+python3 dev.py engine [...]      tests with a real container engine (root, Podman); arguments go to pytest
 python3 dev.py acceptance [...]  real migrations of other people's packages; arguments go to pytest
 python3 dev.py lint              ruff, mypy for each platform, import contracts
 python3 dev.py bench start       how long a session takes to start; further arguments go to bench/start.py
@@ -42,6 +43,12 @@ OLDEST_PYTHON = (3, 11)
 GUIDE = "pytest backend/tests/integration --cov=backend.services.orchestrator --cov-report=term-missing --cov-branch"
 PLATFORMS = ("linux", "darwin", "win32")
 BENCHES = {"start": "bench/start.py", "restore": "bench/restore/run.py"}
+ENGINE_MISSING = f"""
+{"!" * 80}
+THE TESTS OF THE SOURCE docker WERE NOT RUN: there is no container engine here.
+Why, and what to type, stands above.
+{"!" * 80}
+"""
 # pytest's exit status when it found no test, or the arguments selected none.
 NO_TESTS = 5
 
@@ -85,7 +92,7 @@ def demo(_: list[str]) -> int:
 def test(arguments: list[str]) -> int:
     """Run every test but the acceptance tests, which have environments of their own."""
     statuses = {
-        "product (tests)": run(["pytest", "tests", *arguments]),
+        "product (tests)": run(["pytest", "tests", "-m", "not engine", *arguments]),
         "guide (backend/tests/integration)": run([*shlex.split(GUIDE), *arguments], PYTHONPATH="."),
     }
     # Arguments may select tests of one group alone.
@@ -95,6 +102,15 @@ def test(arguments: list[str]) -> int:
 def acceptance(arguments: list[str]) -> int:
     """Run the plugin on real histories of other people's packages."""
     return run(["python", "-m", "pytest", "acceptance", "-c", "acceptance/pytest.ini", *arguments])
+
+
+def engine(arguments: list[str]) -> int:
+    """Run the tests that need a container engine; with --if-possible first, say loudly that they were not run."""
+    only_if_possible = arguments[:1] == ["--if-possible"]
+    if run(["python", "-m", "tests.engine.podman"]) == 0:
+        return run(["pytest", "tests/engine", "-m", "engine", *arguments[only_if_possible:]])
+    print(ENGINE_MISSING, flush=True)
+    return 0 if only_if_possible else 1
 
 
 def lint(_: list[str]) -> int:
@@ -140,10 +156,10 @@ def pin(_: list[str]) -> int:
 
 
 VERBS = {
-    "demo": demo, "test": test, "acceptance": acceptance, "lint": lint, "bench": bench, "mutate": mutate,
-    "docs": docs, "pin": pin,
+    "demo": demo, "test": test, "engine": engine, "acceptance": acceptance, "lint": lint, "bench": bench,
+    "mutate": mutate, "docs": docs, "pin": pin,
 }  # fmt: skip
-WITH_ARGUMENTS = ("test", "acceptance", "bench", "mutate")
+WITH_ARGUMENTS = ("test", "engine", "acceptance", "bench", "mutate")
 
 
 # The environment

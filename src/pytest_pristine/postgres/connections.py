@@ -59,7 +59,8 @@ def connect(url: URL, purpose: str) -> Connection:
 
 
 def _open(url: URL, purpose: str) -> Connection:
-    named = {"application_name": f"pristine: {purpose}"}
+    # Without an encoding of its own a database would have the driver give bytes for text.
+    named = {"application_name": f"pristine: {purpose}", "client_encoding": "UTF8"}
     arguments = {"connect_timeout": CONNECT_TIMEOUT} | urls.conninfo(url) | named
     connection = psycopg.connect(**arguments, autocommit=True)  # type: ignore[arg-type]
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -80,7 +80,8 @@ def create(connection: Connection, name: str, mark: Mark, template: str = "templ
         like: A database whose encoding and locale it gets; only with template0, else they are the template's.
     """
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-    connection.execute(statement + _strategy(connection) + _locale(connection, like))
+    options = locale(connection, like) if like is not None or template != "template0" else _text(connection)
+    connection.execute(statement + _strategy(connection) + _as_sql(options))
     set_mark(connection, name, mark)
 
 
@@ -127,11 +128,15 @@ def locale(connection: Connection, name: str | None) -> dict[str, str]:
     return options
 
 
-def _locale(connection: Connection, like: str | None) -> sql.Composable:
-    options = (
-        sql.SQL(" {} {}").format(sql.SQL(key), sql.Literal(value)) for key, value in locale(connection, like).items()
+def _text(connection: Connection) -> dict[str, str]:
+    """The server's own encoding, unless it has none: of what it stores then, drivers make bytes and no text."""
+    return {"ENCODING": "UTF8"} if locale(connection, "template0").get("ENCODING") == "SQL_ASCII" else {}
+
+
+def _as_sql(options: Mapping[str, str]) -> sql.Composable:
+    return sql.SQL("").join(
+        sql.SQL(" {} {}").format(sql.SQL(key), sql.Literal(value)) for key, value in options.items()
     )
-    return sql.SQL("").join(options)
 
 
 def set_mark(connection: Connection, name: str, mark: Mark) -> None:

@@ -127,7 +127,7 @@ class Container:
                 labels={LABEL: self.label()},
                 environment={
                     "POSTGRES_USER": USER, "POSTGRES_PASSWORD": password, "POSTGRES_DB": "postgres",
-                    "POSTGRES_INITDB_ARGS": "--no-sync", "PGDATA": f"{_DATA}/data",
+                    "POSTGRES_INITDB_ARGS": "--no-sync --encoding=UTF8", "PGDATA": f"{_DATA}/data",
                 },
                 # Somebody else's machine is reached through its network; on ours nobody else need reach it.
                 ports={_PORT: (LOOPBACK, port) if found.host is None else port},  # type: ignore[dict-item] # None: any
@@ -169,15 +169,15 @@ def _another_port(port: int | None) -> list[str]:
 def _provide(found: Engine, image: str, sought: str) -> None:
     """Have the image, pulling it if it is not there."""
     try:
-        if _has(found, image):
-            return
-        found.client.images.pull(*_tagged(image))
+        problem = None if _has(found, image) else _pull(found, image)
     except ERRORS as error:
+        problem = _said(error)
+    if problem is not None:
         raise StartError(
             sought,
-            f"no such image, and it cannot be pulled: {_said(error)}",
+            f"no such image, and it cannot be pulled: {problem}",
             [f"docker pull {image}", "or name an image that can be had: pristine_docker_image"],
-        ) from None
+        )
 
 
 def _has(found: Engine, image: str) -> bool:
@@ -188,6 +188,13 @@ def _has(found: Engine, image: str) -> bool:
     except ImageNotFound:
         return False
     return True
+
+
+def _pull(found: Engine, image: str) -> str | None:
+    """Pull the image; gives what stood in the way, which the engine tells at the end of its news."""
+    repository, tag = _tagged(image)
+    news = found.client.api.pull(repository, tag=tag, stream=True, decode=True)
+    return next((str(item["error"]) for item in news if "error" in item), None)
 
 
 def _tagged(image: str) -> tuple[str, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from pytest_pristine.errors import (
     NotOursError,
     PristineError,
     PrivilegeError,
+    RefusedError,
     StartError,
     UnfitError,
     VersionError,
@@ -34,6 +36,9 @@ from pytest_pristine.servers.url import Url
 from pytest_pristine.settings import OLDEST_MAJOR, Settings
 
 AUTO = "auto"
+# How often a server that refuses a connection is asked, and the seconds between.
+_ATTEMPTS = 8
+_PAUSE = 0.25
 # Migrations may create an extension on some condition only.
 _NOT_REALLY = "or, if the tests need no such extension: pristine_extensions = (empty) in the ini file"
 SOURCES: tuple[Source, ...] = (Url(), Up(), Embedded(), Local(), Docker())
@@ -124,7 +129,18 @@ def _elsewhere(settings: Settings, needs: Needs, sources: Sequence[Source]) -> I
 
 
 def _ask(source: Source, settings: Settings, needs: Needs) -> Server | Rejection:
-    """Have a source's server, if it has one that will do."""
+    """Have a source's server, if it has one that will do.
+
+    A database that another run is just emptying lets nobody in for a moment.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(RefusedError):
+            return _ask_once(source, settings, needs)
+        time.sleep(_PAUSE)
+    return _ask_once(source, settings, needs)
+
+
+def _ask_once(source: Source, settings: Settings, needs: Needs) -> Server | Rejection:
     found = source.look(settings, needs)
     if isinstance(found, Rejection):
         return found
@@ -134,7 +150,10 @@ def _ask(source: Source, settings: Settings, needs: Needs) -> Server | Rejection
         if settings.server.value == source.name:
             raise
         return Rejection(source.name, f"{error.sought}: {error.found}", "; ".join(error.remedy), notable=True)
-    return _inspect(source.name, offer, settings, needs)
+    try:
+        return _inspect(source.name, offer, settings, needs)
+    except psycopg.errors.AdminShutdown as error:
+        raise RefusedError(f"the Postgres at {urls.show(offer.url)} ({offer.how})", str(error).strip()) from None
 
 
 def _inspect(source: str, offer: Offer, settings: Settings, needs: Needs) -> Server | Rejection:

@@ -1,0 +1,1 @@
+"""Tests with a real container engine: Podman, which speaks Docker's API."""
