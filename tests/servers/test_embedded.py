@@ -257,24 +257,6 @@ def test_a_stale_pid_file(worn_home: Home, use: Use, whose: str) -> None:
     assert len(worn_home.postmasters()) == 1
 
 
-def test_a_server_that_cannot_start_says_why(worn_home: Home, worn: Project, use: Use) -> None:
-    """Where the server does not come up, the run fails with exit code 4, its log and where to read more."""
-    use(worn_home, PRISTINE_LINGER="0")
-    wait_until(lambda: not worn_home.processes(), "server and keeper end")
-    control = worn_home.server() / "data/global/pg_control"
-    whole = control.read_bytes()
-    try:
-        control.write_bytes(b"")
-        run = worn.run()
-    finally:
-        control.write_bytes(whole)
-    assert run.status == pytest.ExitCode.USAGE_ERROR
-    assert f"sought: a Postgres server in {worn_home.server()}" in run.message()
-    assert "pg_control" in run.output
-    assert f"to do: read {worn_home.server()}/data/server.log" in run.message()
-    use(worn_home)
-
-
 def test_the_keeper_survives_the_terminal(home: Home, project_at: Callable[[Home], Project]) -> None:
     """Server and keeper have no part in the terminal of the run: closing it hangs up nobody else."""
     project = project_at(home)

@@ -28,6 +28,9 @@ from pytest_pristine.servers.binaries import Binaries
 
 LOOPBACK = "127.0.0.1"
 _PROGRAMS = "programs"
+# Bytes that an empty server needs to start: its first segment of WAL is 16 MB.
+_LITTLE = 32 * 2**20
+_MORE_SPACE = "free some space: pristine prune removes what nobody uses; or set PRISTINE_HOME to another disk"
 # Seconds that a server may take to come up, recovery after a crash included, and to stop.
 START_TIMEOUT = 60
 STOP_TIMEOUT = 30
@@ -111,11 +114,19 @@ class Cluster:
         workshop = self.directory / "making"
         shutil.rmtree(workshop, ignore_errors=True)
         operating_system.make_private(workshop, self.account)
+        try:
+            self._initdb(binaries, login, workshop)
+            (workshop / "data").rename(self.data)
+        except OSError as error:
+            raise StartError(f"a data directory in {self.data}", str(error), [_MORE_SPACE]) from None
+        finally:
+            shutil.rmtree(workshop, ignore_errors=True)
+
+    def _initdb(self, binaries: Binaries, login: Login, workshop: Path) -> None:
         password = workshop / "password"
         operating_system.write_private(password, login.password, self.account)
-        made = workshop / "data"
         command = [
-            binaries.program("initdb"), "-D", str(made), "-U", login.user, f"--pwfile={password}",
+            binaries.program("initdb"), "-D", str(workshop / "data"), "-U", login.user, f"--pwfile={password}",
             "--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--no-locale",
             "--no-sync", "--no-instructions",
         ]  # fmt: skip
@@ -123,9 +134,10 @@ class Cluster:
             command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         done = operating_system.run_as(self.account, command, cwd=self.directory)
         if done.returncode != 0:
-            raise StartError(f"a data directory in {self.data}", f"initdb failed:\n{done.stdout.strip()}")
-        made.rename(self.data)
-        shutil.rmtree(workshop)
+            raise StartError(
+                f"a data directory in {self.data}", f"initdb failed:\n{done.stdout.strip()}",
+                [_MORE_SPACE] if _is_full(self.directory) else [],
+            )  # fmt: skip
 
     def start(self, binaries: Binaries, login: Login, port: int | None = None) -> URL:
         """Start the server and wait until it answers.
@@ -188,7 +200,8 @@ class Cluster:
     def _did_not_start(self, found: str) -> StartError:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
         quoted = "\n".join(lines[-_LOG_LINES:])
-        return StartError(f"a Postgres server in {self.directory}", f"{found}\n{quoted}".strip(), [f"read {self.log}"])
+        remedies = [f"read {self.log}", *([_MORE_SPACE] if _is_full(self.directory) else [])]
+        return StartError(f"a Postgres server in {self.directory}", f"{found}\n{quoted}".strip(), remedies)
 
     def remember(self, url: URL) -> None:
         """Write down where the server is."""
@@ -249,3 +262,7 @@ class Cluster:
             return process if str(self.data) in process.cmdline() else None
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
             return None
+
+
+def _is_full(directory: Path) -> bool:
+    return shutil.disk_usage(directory).free < _LITTLE

@@ -1,0 +1,106 @@
+"""Who can reach a server of ours: we can, and no other account of the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+import psycopg
+import pytest
+
+from pytest_pristine import settings
+from pytest_pristine.servers import up
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Home
+    from tests.servers.conftest import Resolve
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
+
+# An account that every Debian has, and that runs no server.
+STRANGER = pwd.getpwnam("daemon")
+_CONNECT = """
+import sys, psycopg
+try:
+    psycopg.connect(sys.argv[1], connect_timeout=5)
+except psycopg.OperationalError as error:
+    print(error)
+else:
+    print("connected")
+"""
+
+
+def as_stranger(*command: str) -> str:
+    """What a command says that another account runs."""
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd="/",
+        user=STRANGER.pw_uid, group=STRANGER.pw_gid, extra_groups=[],
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def connect_as_stranger(address: str) -> str:
+    """What another account is told that connects. psycopg lies where only root may read, so root imports it."""
+    script = (
+        f"import os, psycopg\nos.setgroups([])\nos.setgid({STRANGER.pw_gid})\nos.setuid({STRANGER.pw_uid})\n{_CONNECT}"
+    )
+    done = subprocess.run([sys.executable, "-c", script, address], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def test_another_account_cannot_use_the_socket(resolve: Resolve, home: Home) -> None:
+    """Another account of the machine cannot connect to the embedded server, nor look into its directories."""
+    server = resolve(option={"server": "embedded"})
+    try:
+        directory = home.server()
+        address = f"host={directory}/socket port=5432 user=postgres dbname=postgres"
+        psycopg.connect(address).close()
+        assert "Permission denied" in connect_as_stranger(address)
+        for secret in (directory / "data", directory / "socket", directory / "server.json", directory / "password"):
+            assert "Permission denied" in as_stranger("ls" if secret.is_dir() else "cat", str(secret))
+    finally:
+        server.release()
+
+
+def test_another_account_needs_the_password(home: Home, free_port: int) -> None:
+    """Over TCP another account reaches the server of `pristine up` on the loopback interface, and needs the password."""
+    chosen = settings.resolve({"PRISTINE_HOME": str(home.path)})
+    running, _ = up.start(chosen, free_port, "postgres", None, "postgres")
+    try:
+        address = f"host=127.0.0.1 port={free_port} user=postgres dbname=postgres"
+        assert "no password supplied" in connect_as_stranger(address)
+        assert "password authentication failed" in connect_as_stranger(f"{address} password=postgres")
+        assert connect_as_stranger(f"{address} password={running.url.password}") == "connected\n"
+        (postmaster,) = home.postmasters()
+        listening = [entry.laddr.ip for entry in postmaster.net_connections() if entry.status == psutil.CONN_LISTEN]
+        assert listening == ["127.0.0.1"]
+    finally:
+        up.stop(running)
+
+
+def test_no_command_line_has_the_password(home: Home, free_port: int) -> None:
+    """The password is in no command line, in no log, and in no file that others can read."""
+    chosen = settings.resolve({"PRISTINE_HOME": str(home.path)})
+    running, _ = up.start(chosen, free_port, "postgres", None, "postgres")
+    try:
+        password = str(running.url.password)
+        for process in psutil.process_iter(["cmdline"]):
+            assert password not in " ".join(process.info["cmdline"] or [])
+        with_it = {path for path in _files(home.path) if password in path.read_text(errors="replace")}
+        assert with_it == {running.directory / "server.json"}
+        assert all(path.stat().st_mode & 0o077 == 0 for path in with_it)
+        assert password not in repr(running)
+        assert json.loads((running.directory / "server.json").read_text())["password"] == password
+    finally:
+        up.stop(running)
+
+
+def _files(path: Path) -> list[Path]:
+    return [file for file in path.rglob("*") if file.is_file() and file.stat().st_size < 2**20]
