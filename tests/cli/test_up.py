@@ -20,7 +20,7 @@ import pytest
 
 from pytest_pristine.cli import main
 from pytest_pristine.servers import up
-from tests.conftest import Home, Run, clean_environment, embedded_binaries, new_home, wait_until
+from tests.conftest import VERSION, Home, Run, clean_environment, new_home, wait_until, wheel_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ def pristine(home: Home, *arguments: str, **environ: str) -> Run:
 def psql(url: str, query: str) -> str:
     """What psql answers at a URL."""
     done = subprocess.run(
-        [embedded_binaries().program("psql"), "-XAtq", url, "-c", query],
+        [wheel_binaries().program("psql"), "-XAtq", url, "-c", query],
         capture_output=True,
         text=True,
         check=False,
@@ -163,7 +163,7 @@ def test_pytest_finds_it(up_home: Home, port: str, project_at: Callable[[Home], 
     psql(url(port), "CREATE TABLE IF NOT EXISTS notes ()")
     run = project_at(up_home).run()
     assert run.status == 0, run.output
-    assert f"pristine: PostgreSQL 18.6 (pristine up, port {port})" in run.output
+    assert f"pristine: PostgreSQL {VERSION} (pristine up, port {port})" in run.output
     assert PASSWORD not in run.output
     assert psql(url(port), "SELECT to_regclass('notes')") == "notes"
     assert not list((up_home.path / "servers").glob("embedded-*"))
@@ -253,7 +253,7 @@ def test_status_of_an_embedded_server(shared_home: Home, project: Project) -> No
     """The status shows the server that runs share, how many hold it, and the templates that it keeps."""
     assert project.run().status == 0
     shown = pristine(shared_home, "status").output
-    assert "embedded-18: running, 0 leases" in shown
+    assert f"{shared_home.server().name}: running, 0 leases" in shown
     assert re.search(r"^  pristine_\w+: template of \w+, 0 sessions$", shown, re.MULTILINE)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 from pytest_pristine.isolation.catalogue import Coverage
 from pytest_pristine.isolation.isolation import Isolation
 from pytest_pristine.postgres import capabilities, connections
-from tests.conftest import Server, clean_environment, embedded_binaries, new_role
+from tests.conftest import Server, clean_environment, new_role, wheel_binaries
 
 Client = psycopg.Connection[tuple[object, ...]]
 
@@ -145,7 +145,7 @@ class Place:
         """The database in the words of pg_dump, rows in an order of their own, and what materialized views hold."""
         url = self.server.url.set(drivername="postgresql", database=self.name)
         where = url.render_as_string(hide_password=False)
-        command = [embedded_binaries().program("pg_dump"), "--large-objects", *options, "--dbname", where]
+        command = [wheel_binaries().program("pg_dump"), "--large-objects", *options, "--dbname", where]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean_environment())
         assert done.returncode == 0, done.stderr
         return _sorted_rows(done.stdout) + self._views()
@@ -222,13 +222,13 @@ class World:
 
 
 @pytest.fixture(scope="session", params=ROLES)
-def world(request: pytest.FixtureRequest, any_server: Server) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, server: Server) -> Iterator[World]:
     """Every server there is, for a superuser and for a role that owns its tables and may create databases."""
     if request.param == "superuser":
-        yield World(any_server, any_server.url, replica=True)
+        yield World(server, server.url, replica=True)
     else:
-        with new_role(any_server, "CREATEDB") as role:
-            yield World(any_server, role, replica=False)
+        with new_role(server, "CREATEDB") as role:
+            yield World(server, role, replica=False)
 
 
 @pytest.fixture(scope="session")

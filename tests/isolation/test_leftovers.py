@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from pytest_pristine import operating_system
 from pytest_pristine.errors import RestoreBlockedError
-from pytest_pristine.servers.cluster import LOOPBACK, Cluster, Login
-from tests.conftest import MAJORS, SUPERUSER, Server, new_home, new_role, server_programs
+from tests.conftest import Server, new_role, new_server
 from tests.isolation.conftest import Client, MakePlace, Place, World
 
 SCHEMA = """
@@ -38,18 +35,11 @@ def named(client: Client, name: str) -> int:
     return client.info.backend_pid
 
 
-@pytest.fixture(scope="module", params=MAJORS)
-def preparing(request: pytest.FixtureRequest) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def preparing() -> Iterator[Server]:
     """A server on which transactions can be prepared."""
-    programs = server_programs(request.param)
-    with new_home() as home:
-        cluster = Cluster(home.path / "server", operating_system.server_account())
-        cluster.directory.mkdir(mode=0o711)
-        login = Login(SUPERUSER, secrets.token_hex(8))
-        cluster.initialise(programs, login)
-        with (cluster.data / "postgresql.conf").open("a", encoding="utf-8") as configuration:
-            configuration.write("max_prepared_transactions = 8\n")
-        yield Server(cluster.start(programs, login, operating_system.free_port(LOOPBACK)), programs.major)
+    with new_server("max_prepared_transactions = 8\n") as server:
+        yield server
 
 
 @pytest.fixture(params=["superuser", "owner"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +12,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from pytest_pristine import operating_system
 from pytest_pristine.isolation.isolation import Isolation
 from pytest_pristine.isolation.probes import Probes
 from pytest_pristine.isolation.wal_guided import WalGuided
-from pytest_pristine.servers.binaries import Binaries
-from pytest_pristine.servers.cluster import LOOPBACK, Cluster, Login
-from tests.conftest import MAJORS, SUPERUSER, Server, new_home, new_role, server_programs, wait_until
+from pytest_pristine.servers.cluster import Cluster, Login
+from tests.conftest import Server, binaries, new_cluster, new_role, wait_until
 from tests.isolation.conftest import Client, MakePlace, Place, World
 from tests.isolation.test_restore import MUTATIONS
 
@@ -78,9 +75,9 @@ REPLICA = "GRANT SET ON PARAMETER session_replication_role TO {}"
 READING = "GRANT pg_read_server_files TO {}"
 
 
-def test_a_role_that_was_granted_all(any_server: Server) -> None:
+def test_a_role_that_was_granted_all(server: Server) -> None:
     """A role that was granted the replica role and the reading of the WAL restores as a superuser does."""
-    with granted(any_server, REPLICA, READING) as place:
+    with granted(server, REPLICA, READING) as place:
         isolation = place.isolation()
         before = place.dump()
         way(isolation, place, *MUTATING)
@@ -88,9 +85,9 @@ def test_a_role_that_was_granted_all(any_server: Server) -> None:
         assert place.dump() == before
 
 
-def test_a_role_that_may_only_read(any_server: Server) -> None:
+def test_a_role_that_may_only_read(server: Server) -> None:
     """A role that may read the WAL and nothing else finds changes by it, and puts them back as an owner does."""
-    with granted(any_server, READING) as place:
+    with granted(server, READING) as place:
         isolation = place.isolation()
         before = place.dump()
         way(isolation, place, *MUTATING)
@@ -98,9 +95,9 @@ def test_a_role_that_may_only_read(any_server: Server) -> None:
         assert place.dump() == before
 
 
-def test_a_role_that_may_not_read(any_server: Server) -> None:
+def test_a_role_that_may_not_read(server: Server) -> None:
     """A role that was granted the replica role alone asks the relations."""
-    with granted(any_server, REPLICA) as place:
+    with granted(server, REPLICA) as place:
         isolation = place.isolation()
         before = place.dump()
         way(isolation, place, *MUTATING)
@@ -173,14 +170,13 @@ class Machine:
     """A server that can be stopped and started."""
 
     cluster: Cluster
-    programs: Binaries
-    login: Login
     server: Server
 
     def restart(self) -> None:
         """Stop it in an orderly way, and start it again."""
-        self.cluster.stop(self.programs)
-        self.cluster.start(self.programs, self.login, self.server.url.port)
+        login = Login(str(self.server.url.username), str(self.server.url.password))
+        self.cluster.stop()
+        self.cluster.start(binaries(), login, self.server.url.port)
 
     def crash(self) -> None:
         """Kill one of its processes, as the system does that is short of memory: all sessions end."""
@@ -211,17 +207,11 @@ def _works(client: Client) -> bool:
     return True
 
 
-@pytest.fixture(scope="module", params=MAJORS)
-def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
     """A server of our own."""
-    programs = server_programs(request.param)
-    with new_home() as home:
-        cluster = Cluster(home.path / "server", operating_system.server_account())
-        cluster.directory.mkdir(mode=0o711)
-        login = Login(SUPERUSER, secrets.token_hex(8))
-        cluster.initialise(programs, login)
-        url = cluster.start(programs, login, operating_system.free_port(LOOPBACK))
-        yield Machine(cluster, programs, login, Server(url, programs.major))
+    with new_cluster() as (cluster, server):
+        yield Machine(cluster, server)
 
 
 @pytest.mark.parametrize("role", ["superuser", "owner"])

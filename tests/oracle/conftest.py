@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import MAJORS, Server, new_role
-from tests.oracle.places import World, new_server
+from tests.conftest import Server, new_role
+from tests.oracle.places import World, preparing_server
 
 WAYS = ("wal", "probes", "owner")
 
 
-@pytest.fixture(scope="session", params=MAJORS)
-def _server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with new_server(request.param) as server:
+@pytest.fixture(scope="session")
+def _server() -> Iterator[Server]:
+    with preparing_server() as server:
         yield server
 
 

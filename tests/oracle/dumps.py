@@ -6,7 +6,7 @@ import subprocess
 
 from sqlalchemy.engine import URL
 
-from tests.conftest import Server, clean_environment, embedded_binaries
+from tests.conftest import Server, clean_environment, wheel_binaries
 from tests.oracle.places import Client
 
 # What pg_dump does not tell: what materialized views hold, where sequences stand to the letter, and what belongs to no
@@ -73,7 +73,7 @@ def advisory_locks(client: Client, role: URL) -> set[str]:
 def _pg_dump(server: Server, database: str) -> str:
     where = server.url.set(drivername="postgresql", database=database).render_as_string(hide_password=False)
     command = [
-        embedded_binaries().program("pg_dump"), "--create", "--large-objects", "--lock-wait-timeout=5000",
+        wheel_binaries().program("pg_dump"), "--create", "--large-objects", "--lock-wait-timeout=5000",
         "--dbname", where,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, check=False, env=clean_environment())

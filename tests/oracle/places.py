@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,9 +12,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL
 
-from pytest_pristine import operating_system
-from pytest_pristine.servers.cluster import LOOPBACK, Cluster, Login
-from tests.conftest import _BINARIES, SUPERUSER, Server, new_home
+from tests.conftest import SUPERUSER, Server, new_server
 from tests.oracle.stories import CLIENTS, DATABASE, ROOT
 
 Client = psycopg.Connection[tuple[object, ...]]
@@ -30,17 +27,9 @@ _numbers = itertools.count()
 
 
 @contextmanager
-def new_server(major: str) -> Iterator[Server]:
+def preparing_server() -> Iterator[Server]:
     """A server as other tests have it, on which transactions can be prepared: by default they cannot."""
-    programs = _BINARIES[major]
-    with new_home() as home:
-        cluster = Cluster(home.path / "server", operating_system.server_account())
-        cluster.directory.mkdir(mode=0o711)
-        login = Login(SUPERUSER, secrets.token_hex(8))
-        cluster.initialise(programs, login)
-        with (cluster.data / "postgresql.conf").open("a", encoding="utf-8") as configuration:
-            configuration.write("max_prepared_transactions = 10\n")
-        server = Server(cluster.start(programs, login, operating_system.free_port(LOOPBACK)), programs.major)
+    with new_server("max_prepared_transactions = 10\n") as server:
         with server.connect() as client:
             client.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(OTHER)))
         yield server

@@ -43,25 +43,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_purpose_is_seen(any_server: Server) -> None:
+def test_purpose_is_seen(server: Server) -> None:
     """Who looks into pg_stat_activity sees what a connection of ours is for, and it waits in no transaction."""
-    with connections.connect(any_server.url, "a purpose"):
+    with connections.connect(server.url, "a purpose"):
         query = "SELECT count(*), min(state) FROM pg_stat_activity WHERE application_name = 'pristine: a purpose'"
-        assert any_server.ask(query) == "1|idle" or any_server.ask(query) == "1|"
+        assert server.ask(query) == "1|idle" or server.ask(query) == "1|"
 
 
-def test_answers(any_server: Server) -> None:
+def test_answers(server: Server) -> None:
     """A server answers when a connection can be had."""
-    assert connections.answers(any_server.url)
-    assert not connections.answers(any_server.url.set(database="nowhere"))
-    assert not connections.answers(any_server.url.set(password=WRONG))
-    assert not connections.answers(any_server.url.set(port=free_port()))
+    assert connections.answers(server.url)
+    assert not connections.answers(server.url.set(database="nowhere"))
+    assert not connections.answers(server.url.set(password=WRONG))
+    assert not connections.answers(server.url.set(port=free_port()))
 
 
-def test_nothing_listens_here(any_server: Server) -> None:
+def test_nothing_listens_here(server: Server) -> None:
     """Where nothing listens on this machine, the command that starts a server there is given, ready to be typed."""
     port = free_port()
-    error = refused(any_server.url.set(port=port, database="app_test", password=WRONG))
+    error = refused(server.url.set(port=port, database="app_test", password=WRONG))
     assert isinstance(error, UnreachableError)
     assert error.sought == f"the Postgres at postgresql://tester:***@127.0.0.1:{port}/app_test (from TEST_DATABASE_URL)"
     assert error.remedy == (
@@ -70,9 +70,9 @@ def test_nothing_listens_here(any_server: Server) -> None:
     )
 
 
-def test_nothing_listens_elsewhere(any_server: Server) -> None:
+def test_nothing_listens_elsewhere(server: Server) -> None:
     """For another machine nobody is told to start a server on this one."""
-    error = refused(any_server.url.set(host="no-such-host.invalid", password=WRONG))
+    error = refused(server.url.set(host="no-such-host.invalid", password=WRONG))
     assert isinstance(error, UnreachableError)
     assert error.remedy[0] == "start the server on no-such-host.invalid, or correct the address"
 
@@ -83,59 +83,59 @@ def test_no_socket() -> None:
 
 
 @pytest.mark.parametrize("database", ["postgres", "template1", "nowhere"])
-def test_wrong_password(any_server: Server, database: str) -> None:
+def test_wrong_password(server: Server, database: str) -> None:
     """A wrong password is told as such, whichever database was named, and nothing is said about databases."""
-    error = refused(any_server.url.set(password=WRONG, database=database))
+    error = refused(server.url.set(password=WRONG, database=database))
     assert isinstance(error, AuthenticationError)
     assert f"a server that rejects the user {SUPERUSER!r} or the password" in error.found
     assert error.remedy == ("correct the user and the password in TEST_DATABASE_URL",)
 
 
-def test_no_password(any_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_password(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A password that is missing where one is asked for is told as a matter of authentication."""
     monkeypatch.setenv("PGPASSFILE", "/nonexistent")
-    url = URL.create("postgresql+psycopg", SUPERUSER, None, any_server.url.host, any_server.url.port, "postgres")
+    url = URL.create("postgresql+psycopg", SUPERUSER, None, server.url.host, server.url.port, "postgres")
     assert isinstance(refused(url), AuthenticationError)
 
 
-def test_unknown_user(any_server: Server) -> None:
+def test_unknown_user(server: Server) -> None:
     """A user whom the server does not know is told as such."""
-    error = refused(any_server.url.set(username="nobody_here"))
+    error = refused(server.url.set(username="nobody_here"))
     assert isinstance(error, AuthenticationError)
     assert "'nobody_here'" in error.found
 
 
 @pytest.mark.parametrize("database", ["nowhere", "no where", 'no "where"', "näh"])
-def test_unknown_database(any_server: Server, database: str) -> None:
+def test_unknown_database(server: Server, database: str) -> None:
     """A database that is not there is told as such, with those that are and the statement that makes it."""
-    error = refused(any_server.url.set(database=database))
+    error = refused(server.url.set(database=database))
     assert isinstance(error, UnknownDatabaseError)
-    known = any_server.ask("SELECT string_agg(datname, ', ' ORDER BY datname) FROM pg_database WHERE datallowconn")
+    known = server.ask("SELECT string_agg(datname, ', ' ORDER BY datname) FROM pg_database WHERE datallowconn")
     assert error.found == f"the server, but no database {database!r} on it (it has: {known})"
     assert sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)).as_string(None) in error.remedy[0]
     assert error.remedy[0].startswith("psql ")
 
 
-def test_a_role_that_may_not_connect(any_server: Server, closed: str) -> None:
+def test_a_role_that_may_not_connect(server: Server, closed: str) -> None:
     """A database that is there and closed to the role is neither unknown nor a matter of the password."""
-    with new_role(any_server, "") as url:
-        any_server.ask(f"REVOKE CONNECT ON DATABASE {closed} FROM PUBLIC")
+    with new_role(server, "") as url:
+        server.ask(f"REVOKE CONNECT ON DATABASE {closed} FROM PUBLIC")
         error = refused(url.set(database=closed))
         assert "permission denied for database" in str(error)
         assert isinstance(error, RefusedError)
 
 
-def test_a_closed_database_is_not_called_unknown(any_server: Server, closed: str) -> None:
+def test_a_closed_database_is_not_called_unknown(server: Server, closed: str) -> None:
     """A database that is there and takes no connections is not said to be missing: it cannot be made."""
-    any_server.ask(f"ALTER DATABASE {closed} ALLOW_CONNECTIONS false")
-    error = refused(any_server.url.set(database=closed))
+    server.ask(f"ALTER DATABASE {closed} ALLOW_CONNECTIONS false")
+    error = refused(server.url.set(database=closed))
     assert isinstance(error, RefusedError)
     assert "not currently accepting connections" in str(error)
 
 
 @pytest.fixture
-def closed(any_server: Server) -> str:
+def closed(server: Server) -> str:
     """A database that the test may close; it goes with the server."""
     name = f"closed_{secrets.token_hex(4)}"
-    any_server.ask(f"CREATE DATABASE {name} TEMPLATE template0")
+    server.ask(f"CREATE DATABASE {name} TEMPLATE template0")
     return name

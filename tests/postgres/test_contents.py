@@ -48,9 +48,9 @@ OTHERS = [
 
 
 @pytest.fixture(scope="module")
-def empty(any_server: Server) -> Iterator[URL]:
+def empty(server: Server) -> Iterator[URL]:
     """An empty database, in which every test undoes what it makes."""
-    with new_database(any_server) as url:
+    with new_database(server) as url:
         yield url
 
 

@@ -25,18 +25,18 @@ MARK = Mark(marks.CLONE, run="0123abcd", project="app")
 
 
 @pytest.fixture
-def connection(any_server: Server) -> Iterator[Connection]:
+def connection(server: Server) -> Iterator[Connection]:
     """The product's own connection to the maintenance database."""
-    with connections.connect(any_server.url, "test") as opened:
+    with connections.connect(server.url, "test") as opened:
         yield opened
 
 
 @pytest.fixture
-def name(any_server: Server) -> Iterator[str]:
+def name(server: Server) -> Iterator[str]:
     """The name of a database that is not there, and that is gone after the test."""
     chosen = f"db {secrets.token_hex(4)} \"é'"
     yield chosen
-    with any_server.connect() as opened:
+    with server.connect() as opened:
         identifier = sql.Identifier(chosen)
         if opened.execute("SELECT FROM pg_database WHERE datname = %s", [chosen]).fetchone() is not None:
             opened.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(identifier))
@@ -56,10 +56,10 @@ def unmarked(server: Server) -> Iterator[str]:
         yield str(url.database)
 
 
-def test_create_marks(any_server: Server, connection: Connection, name: str) -> None:
+def test_create_marks(server: Server, connection: Connection, name: str) -> None:
     """A database that we make is there, whatever its name needs of quoting, and carries its mark."""
     databases.create(connection, name, MARK)
-    assert exists(any_server, name)
+    assert exists(server, name)
     found = databases.find(connection, name)
     assert found is not None
     assert (found.name, found.mark, found.sealed, found.sessions) == (name, MARK, False, 0)
@@ -81,10 +81,10 @@ LOCALE = """
 
 
 @pytest.mark.parametrize("options", LOCALES)
-def test_create_takes_over_locale(any_server: Server, connection: Connection, name: str, options: str) -> None:
+def test_create_takes_over_locale(server: Server, connection: Connection, name: str, options: str) -> None:
     """A database made like another sorts and encodes like it: a test sees what production does."""
     source = f"like_{secrets.token_hex(4)}"
-    with any_server.connect() as opened:
+    with server.connect() as opened:
         opened.execute(f"CREATE DATABASE {source} TEMPLATE template0 {options}")
         try:
             databases.create(connection, name, MARK, like=source)
@@ -94,21 +94,21 @@ def test_create_takes_over_locale(any_server: Server, connection: Connection, na
             opened.execute(f"DROP DATABASE {source}")
 
 
-def test_create_copies_its_template(any_server: Server, connection: Connection, name: str) -> None:
+def test_create_copies_its_template(server: Server, connection: Connection, name: str) -> None:
     """A clone holds what its template holds."""
-    with new_database(any_server) as url:
-        any_server.ask("CREATE TABLE t AS SELECT 7 AS n", url.database)
+    with new_database(server) as url:
+        server.ask("CREATE TABLE t AS SELECT 7 AS n", url.database)
         databases.create(connection, name, MARK, template=str(url.database))
-        with any_server.connect(name) as opened:
+        with server.connect(name) as opened:
             assert opened.execute("SELECT n FROM t").fetchone() == (7,)
 
 
-def test_ours_lists_what_is_marked(any_server: Server, connection: Connection, name: str) -> None:
+def test_ours_lists_what_is_marked(server: Server, connection: Connection, name: str) -> None:
     """Only marked databases are listed, the oldest first, with the sessions in them."""
     databases.create(connection, name, MARK)
     databases.create(connection, second := f"second_{secrets.token_hex(4)}", MARK)
     try:
-        with unmarked(any_server) as foreign, any_server.connect(name), any_server.connect(name):
+        with unmarked(server) as foreign, server.connect(name), server.connect(name):
             listed = {found.name: found.sessions for found in databases.ours(connection)}
             assert foreign not in listed
             assert (listed[name], listed[second]) == (2, 0)
@@ -117,7 +117,7 @@ def test_ours_lists_what_is_marked(any_server: Server, connection: Connection, n
         databases.drop(connection, second)
 
 
-def test_seal_locks_the_door(any_server: Server, connection: Connection, name: str) -> None:
+def test_seal_locks_the_door(server: Server, connection: Connection, name: str) -> None:
     """Nobody, not even a superuser, connects to a sealed template; it can be cloned, and dropped by us."""
     databases.create(connection, name, MARK)
     databases.seal(connection, name)
@@ -125,17 +125,17 @@ def test_seal_locks_the_door(any_server: Server, connection: Connection, name: s
     assert found is not None
     assert found.sealed
     with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
-        any_server.connect(name)
+        server.connect(name)
     databases.create(connection, copy := f"copy_{secrets.token_hex(4)}", MARK, template=name)
     databases.drop(connection, copy)
     databases.drop(connection, name)
-    assert not exists(any_server, name)
+    assert not exists(server, name)
 
 
 @pytest.mark.parametrize("comment", [None, "production", "Pytest-Pristine: {}"])
-def test_drop_refuses_what_is_not_ours(any_server: Server, connection: Connection, comment: str | None) -> None:
+def test_drop_refuses_what_is_not_ours(server: Server, connection: Connection, comment: str | None) -> None:
     """A database without our mark is not dropped, and the sessions in it go on."""
-    with unmarked(any_server) as foreign, any_server.connect(foreign) as inside:
+    with unmarked(server) as foreign, server.connect(foreign) as inside:
         if comment is not None:
             statement = sql.SQL("COMMENT ON DATABASE {} IS {}")
             inside.execute(statement.format(sql.Identifier(foreign), sql.Literal(comment)))
@@ -151,21 +151,21 @@ def test_drop_refuses_what_is_not_there(connection: Connection) -> None:
         databases.drop(connection, "nowhere")
 
 
-def test_drop_ends_the_sessions(any_server: Server, connection: Connection, name: str) -> None:
+def test_drop_ends_the_sessions(server: Server, connection: Connection, name: str) -> None:
     """A session that a crashed test left in a database of ours does not keep it alive."""
     databases.create(connection, name, MARK)
-    with any_server.connect(name) as inside:
+    with server.connect(name) as inside:
         databases.drop(connection, name)
-        assert not exists(any_server, name)
+        assert not exists(server, name)
         with pytest.raises(psycopg.OperationalError):
             inside.execute("SELECT 1")
 
 
-def test_rename(any_server: Server, connection: Connection, name: str) -> None:
+def test_rename(server: Server, connection: Connection, name: str) -> None:
     """A renamed database keeps its mark."""
     databases.create(connection, old := f"old_{secrets.token_hex(4)}", MARK)
     databases.rename(connection, old, name)
-    assert not exists(any_server, old)
+    assert not exists(server, old)
     found = databases.find(connection, name)
     assert found is not None
     assert found.mark == MARK
@@ -176,15 +176,15 @@ def _exchange(connection: Connection, target: str, new: str, aside: str) -> bool
     return databases.exchange(connection, target, target_mark, new, aside, aside_mark)
 
 
-def test_exchange(any_server: Server, connection: Connection, name: str) -> None:
+def test_exchange(server: Server, connection: Connection, name: str) -> None:
     """The new database stands in the place of the old one, which is kept aside, and each has its new mark."""
     new, aside = f"new_{secrets.token_hex(4)}", f"aside_{secrets.token_hex(4)}"
     databases.create(connection, name, MARK)
     databases.create(connection, new, MARK)
-    any_server.ask("CREATE TABLE fresh ()", new)
+    server.ask("CREATE TABLE fresh ()", new)
     assert _exchange(connection, name, new, aside)
-    assert not exists(any_server, new)
-    with any_server.connect(name) as opened:
+    assert not exists(server, new)
+    with server.connect(name) as opened:
         assert opened.execute("SELECT to_regclass('fresh')::text").fetchone() == ("fresh",)
     kinds = {found.name: (found.mark.kind, found.mark.run) for found in databases.ours(connection)}
     assert (kinds[name], kinds[aside]) == ((marks.TARGET, "run2"), (marks.SCRATCH, "run2"))

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def two(any_server: Server) -> Iterator[tuple[Connection, Connection]]:
+def two(server: Server) -> Iterator[tuple[Connection, Connection]]:
     """Two connections to the maintenance database."""
-    with connections.connect(any_server.url, "one") as one, connections.connect(any_server.url, "two") as other:
+    with connections.connect(server.url, "one") as one, connections.connect(server.url, "two") as other:
         yield one, other
 
 
@@ -47,7 +47,7 @@ def test_subjects_are_apart(two: tuple[Connection, Connection]) -> None:
     assert not locks.try_take(other, locks.lease("x"))
 
 
-def test_take_waits(any_server: Server, two: tuple[Connection, Connection]) -> None:
+def test_take_waits(server: Server, two: tuple[Connection, Connection]) -> None:
     """Who takes a lock that is held gets it when its holder gives it back, not before."""
     one, other = two
     locks.take(one, "subject")
@@ -55,7 +55,7 @@ def test_take_waits(any_server: Server, two: tuple[Connection, Connection]) -> N
     thread = threading.Thread(target=lambda: (locks.take(other, "subject"), got.set()))
     thread.start()
     try:
-        wait_until(lambda: waiting(any_server) == 1, "the second connection waits")
+        wait_until(lambda: waiting(server) == 1, "the second connection waits")
         assert not got.is_set()
     finally:
         locks.release(one, "subject")
@@ -63,11 +63,11 @@ def test_take_waits(any_server: Server, two: tuple[Connection, Connection]) -> N
         thread.join()
 
 
-def test_a_lock_ends_with_its_connection(any_server: Server, two: tuple[Connection, Connection]) -> None:
+def test_a_lock_ends_with_its_connection(server: Server, two: tuple[Connection, Connection]) -> None:
     """A run that dies gives its locks back without doing anything."""
     one, other = two
     locks.take(one, "subject")
-    any_server.ask(f"SELECT pg_terminate_backend({one.info.backend_pid}, 10000)")
+    server.ask(f"SELECT pg_terminate_backend({one.info.backend_pid}, 10000)")
     assert locks.try_take(other, "subject")
 
 

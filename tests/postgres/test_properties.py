@@ -23,9 +23,9 @@ MARK = Mark(marks.CLONE, run="0123abcd", project="app")
 
 
 @pytest.fixture
-def connection(any_server: Server) -> Iterator[Connection]:
+def connection(server: Server) -> Iterator[Connection]:
     """The product's own connection to the maintenance database."""
-    with connections.connect(any_server.url, "test") as opened:
+    with connections.connect(server.url, "test") as opened:
         yield opened
 
 
@@ -52,13 +52,13 @@ PROPERTIES = """
 """
 
 
-def test_copy_properties(any_server: Server, connection: Connection, name: str) -> None:
+def test_copy_properties(server: Server, connection: Connection, name: str) -> None:
     """Owner, settings, settings of single roles and grants of the source are the target's too, word for word."""
     with (
-        new_role(any_server, "") as owner,
-        new_role(any_server, "") as reader,
-        new_database(any_server, owner=owner.username) as source,
-        any_server.connect() as opened,
+        new_role(server, "") as owner,
+        new_role(server, "") as reader,
+        new_database(server, owner=owner.username) as source,
+        server.connect() as opened,
     ):
         where, role = sql.Identifier(str(source.database)), sql.Identifier(str(reader.username))
         for statement in (
@@ -78,15 +78,15 @@ def test_copy_properties(any_server: Server, connection: Connection, name: str) 
         wanted = opened.execute(PROPERTIES, [source.database]).fetchone()
         assert opened.execute(PROPERTIES, [name]).fetchone() == wanted
         for database in (str(source.database), name):
-            with any_server.connect(database) as inside:
+            with server.connect(database) as inside:
                 shown = inside.execute("SELECT current_setting('app.greeting'), current_setting('search_path')")
                 assert shown.fetchone() == ('it\'s, "quoted" = yes', 'app, "My Schema", "$user", public')
 
 
 @pytest.mark.parametrize("setting", ["search_path TO ''", "search_path TO a, ''", "temp_tablespaces TO ''"])
-def test_copy_an_empty_list(any_server: Server, connection: Connection, name: str, setting: str) -> None:
+def test_copy_an_empty_list(server: Server, connection: Connection, name: str, setting: str) -> None:
     """A search path that was emptied on purpose is empty in the copy."""
-    with new_database(any_server) as url, any_server.connect() as opened:
+    with new_database(server) as url, server.connect() as opened:
         source = str(url.database)
         opened.execute(f"ALTER DATABASE {source} SET {setting}")
         databases.create(connection, name, MARK)
@@ -94,22 +94,22 @@ def test_copy_an_empty_list(any_server: Server, connection: Connection, name: st
         assert opened.execute(PROPERTIES, [name]).fetchone() == opened.execute(PROPERTIES, [source]).fetchone()
 
 
-def test_copy_properties_of_a_plain_database(any_server: Server, connection: Connection, name: str) -> None:
+def test_copy_properties_of_a_plain_database(server: Server, connection: Connection, name: str) -> None:
     """Where the source has nothing special, the target has nothing special: PUBLIC can connect to both."""
-    with new_database(any_server) as url, any_server.connect() as opened:
+    with new_database(server) as url, server.connect() as opened:
         source = str(url.database)
         databases.create(connection, name, MARK)
         copy(connection, source, name)
         assert opened.execute(PROPERTIES, [name]).fetchone() == (SUPERUSER, None, None)
 
 
-def test_copy_properties_as_an_ordinary_role(any_server: Server, name: str) -> None:
+def test_copy_properties_as_an_ordinary_role(server: Server, name: str) -> None:
     """A role that is no superuser copies what is its own to give, and fails on nothing else."""
     with (
-        new_role(any_server, "CREATEDB") as owner,
-        new_role(any_server, "") as reader,
-        new_database(any_server, owner=owner.username) as source,
-        any_server.connect() as opened,
+        new_role(server, "CREATEDB") as owner,
+        new_role(server, "") as reader,
+        new_database(server, owner=owner.username) as source,
+        server.connect() as opened,
     ):
         where, role = sql.Identifier(str(source.database)), sql.Identifier(str(reader.username))
         for statement in (
@@ -141,11 +141,11 @@ CHANGES = (
 
 
 @pytest.mark.parametrize("attributes", ["SUPERUSER", "CREATEROLE", ""])
-def test_what_was_changed_since_is_put_back(any_server: Server, attributes: str) -> None:
+def test_what_was_changed_since_is_put_back(server: Server, attributes: str) -> None:
     """Applied to the database that they were read from, properties undo what was set, reset, granted and revoked."""
-    with new_role(any_server, attributes) as role, new_database(any_server, owner=role.username) as source:
+    with new_role(server, attributes) as role, new_database(server, owner=role.username) as source:
         where, who = sql.Identifier(str(source.database)), sql.Identifier(str(role.username))
-        with any_server.connect() as opened, connections.connect(role, "test") as connection:
+        with server.connect() as opened, connections.connect(role, "test") as connection:
             opened.execute(sql.SQL("ALTER DATABASE {} SET search_path TO app, public").format(where))
             before = properties.read(connection, str(source.database))
             wanted = opened.execute(PROPERTIES, [source.database]).fetchone()
@@ -158,23 +158,23 @@ def test_what_was_changed_since_is_put_back(any_server: Server, attributes: str)
             assert settings == (wanted or ())[2]
 
 
-def test_grants_of_the_owner_are_the_next_owner_s(any_server: Server) -> None:
+def test_grants_of_the_owner_are_the_next_owner_s(server: Server) -> None:
     """What the owner may do is not granted to that role by name in a database that belongs to another."""
-    with new_role(any_server, "CREATEDB") as role, new_database(any_server) as source:
+    with new_role(server, "CREATEDB") as role, new_database(server) as source:
         with connections.connect(role, "test") as connection:
             own = f"own_{secrets.token_hex(4)}"
             databases.create(connection, own, MARK)
             copy(connection, str(source.database), own)
             connection.execute(f"REVOKE CONNECT ON DATABASE {own} FROM PUBLIC")  # type: ignore[call-overload]
             copy(connection, str(source.database), own)
-        grants = any_server.ask(f"SELECT datacl::text FROM pg_database WHERE datname = '{own}'")
+        grants = server.ask(f"SELECT datacl::text FROM pg_database WHERE datname = '{own}'")
         assert SUPERUSER not in grants
         assert f"{role.username}=CTc/" in grants
 
 
-def test_what_is_not_ours_to_change_is_logged(any_server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_not_ours_to_change_is_logged(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """Settings and grants that only another role may change stay as they are, and the log says so."""
-    with new_role(any_server, "") as role, new_database(any_server) as source, any_server.connect() as opened:
+    with new_role(server, "") as role, new_database(server) as source, server.connect() as opened:
         name = str(source.database)
         with connections.connect(role, "test") as connection:
             before = properties.read(connection, name)

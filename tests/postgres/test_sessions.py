@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from tests.conftest import Server
 
 
-def test_sessions_in_one_database_are_ended(any_server: Server) -> None:
+def test_sessions_in_one_database_are_ended(server: Server) -> None:
     """When it returns, the sessions in the database are gone, those in others and those to be kept go on."""
     with (
-        new_database(any_server) as url,
-        new_database(any_server) as elsewhere,
-        any_server.connect(url.database) as ended,
-        any_server.connect(url.database) as kept,
-        any_server.connect(elsewhere.database) as other,
+        new_database(server) as url,
+        new_database(server) as elsewhere,
+        server.connect(url.database) as ended,
+        server.connect(url.database) as kept,
+        server.connect(elsewhere.database) as other,
         connections.connect(url, "test") as connection,
     ):
         assert sessions.end(connection, str(url.database), keep=[kept.info.backend_pid]) == []
@@ -35,13 +35,13 @@ def test_sessions_in_one_database_are_ended(any_server: Server) -> None:
         assert kept.execute("SELECT 1").fetchone() == other.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_session_that_we_may_not_end_is_given_back(any_server: Server) -> None:
+def test_a_session_that_we_may_not_end_is_given_back(server: Server) -> None:
     """What a role may not end goes on, and is told with process id, role and application."""
     with (
-        new_role(any_server, "") as role,
-        new_database(any_server) as url,
-        any_server.connect(url.database) as superuser,
-        any_server.connect(url.database, role) as own,
+        new_role(server, "") as role,
+        new_database(server) as url,
+        server.connect(url.database) as superuser,
+        server.connect(url.database, role) as own,
         connections.connect(role, "test") as connection,
     ):
         superuser.execute("SET application_name TO 'psql'")

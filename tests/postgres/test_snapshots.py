@@ -76,10 +76,10 @@ def test_ids_in_rows(full: int, short: str) -> None:
     assert snapshots.short(full) == short
 
 
-def test_the_server_gives_the_next_id(any_server: Server) -> None:
+def test_the_server_gives_the_next_id(server: Server) -> None:
     """The next id is the one that the next transaction is given, and one that is open is seen to be."""
     look = f"SELECT pg_current_snapshot()::text, {snapshots.NEXT}"
-    with connections.connect(any_server.url, "test") as connection, any_server.connect() as client:
+    with connections.connect(server.url, "test") as connection, server.connect() as client:
         for _ in range(5):
             text, following = connection.execute(look.encode()).fetchone() or ("", 0)
             foretold = snapshots.read(str(text), int(str(following))).following

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def connection(any_server: Server) -> Iterator[Connection]:
+def connection(server: Server) -> Iterator[Connection]:
     """A connection to the maintenance database; what the test made is dropped at its end."""
-    with connections.connect(any_server.url, "test") as connection:
+    with connections.connect(server.url, "test") as connection:
         before = {database.name for database in databases.ours(connection)}
         yield connection
         for database in databases.ours(connection):
@@ -55,15 +55,15 @@ def test_one_spare_of_a_template(connection: Connection, template: Database) -> 
     assert spares_of(connection, template) == [spare]
 
 
-def test_nobody_can_connect_to_a_spare(connection: Connection, template: Database, any_server: Server) -> None:
+def test_nobody_can_connect_to_a_spare(connection: Connection, template: Database, server: Server) -> None:
     """Until it is taken a spare is what its template is: it takes no connections."""
     spares.prepare(connection)
     (spare,) = spares_of(connection, template)
     with pytest.raises(UnreachableError, match="not currently accepting connections"):
-        connections.connect(any_server.url.set(database=spare), "test")
+        connections.connect(server.url.set(database=spare), "test")
 
 
-def test_a_spare_is_taken_once(connection: Connection, template: Database, any_server: Server) -> None:
+def test_a_spare_is_taken_once(connection: Connection, template: Database, server: Server) -> None:
     """Taking a spare gives it name, mark and connections; there is none for the next to ask."""
     spares.prepare(connection)
     name = f"pristine_taken_{secrets.token_hex(4)}"
@@ -72,7 +72,7 @@ def test_a_spare_is_taken_once(connection: Connection, template: Database, any_s
     taken = databases.find(connection, name)
     assert taken is not None
     assert taken.mark == mark
-    connections.connect(any_server.url.set(database=name), "test").close()
+    connections.connect(server.url.set(database=name), "test").close()
     assert not spares.take(connection, template, f"{name}_2", mark)
 
 

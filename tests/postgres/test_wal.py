@@ -75,11 +75,11 @@ def begun(connection: Connection, client: psycopg.Connection[tuple[object, ...]]
 
 
 @pytest.fixture
-def written(any_server: Server) -> Iterator[Written]:
+def written(server: Server) -> Iterator[Written]:
     """A database with some tables, read by a superuser."""
     with (
-        new_database(any_server) as url,
-        any_server.connect(url.database) as client,
+        new_database(server) as url,
+        server.connect(url.database) as client,
         connections.connect(url, "test") as connection,
     ):
         client.execute(TABLES)
@@ -159,9 +159,9 @@ def test_who_wrote(written: Written) -> None:
     assert {xid for _, xid in written.writes()} == {0}
 
 
-def test_other_databases(written: Written, any_server: Server) -> None:
+def test_other_databases(written: Written, server: Server) -> None:
     """What is written in another database has no name here, whatever its numbers."""
-    with new_database(any_server) as url, any_server.connect(url.database) as client:
+    with new_database(server) as url, server.connect(url.database) as client:
         client.execute(TABLES)
         written.writes()
         client.execute("INSERT INTO plain VALUES (2, 'two'); SELECT nextval('numbers')")
@@ -174,14 +174,14 @@ def test_an_uncommitted_write_that_lies_in_buffers(written: Written) -> None:
     assert written.names() == {"plain", "other"}
 
 
-def test_flushing_says_what_it_took(written: Written, any_server: Server) -> None:
+def test_flushing_says_what_it_took(written: Written, server: Server) -> None:
     """Flushing takes a transaction id where there is no other way, and then says which."""
     query = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
     for _ in range(5):
         (before,) = written.client.execute(query).fetchone() or (0,)
         flushed = written.reader.flush()
         (after,) = written.client.execute(query).fetchone() or (0,)
-        assert len(flushed.own) == (any_server.major < 17)
+        assert len(flushed.own) == (server.major < 17)
         if after == int(str(before)) + len(flushed.own):  # somebody else, such as autovacuum, may take one in between
             assert flushed.own == tuple(range(int(str(before)), int(str(after))))
             assert flushed.following == int(str(after)) % 2**32
@@ -215,36 +215,36 @@ def reads(server: Server, url: URL, role: URL) -> bool:
         return bool(found.written(start, found.flush().position, (), writers=True))
 
 
-def test_roles_that_may_read(any_server: Server) -> None:
+def test_roles_that_may_read(server: Server) -> None:
     """A role reads where the database has the extension and the role was given its functions; no other way."""
     with (
-        new_role(any_server, "") as role,
-        new_database(any_server, role.username) as url,
-        any_server.connect(url.database) as client,
+        new_role(server, "") as role,
+        new_database(server, role.username) as url,
+        server.connect(url.database) as client,
     ):
-        assert reads(any_server, url, any_server.url)
-        assert not reads(any_server, url, role)
+        assert reads(server, url, server.url)
+        assert not reads(server, url, role)
         client.execute("CREATE SCHEMA tools; CREATE EXTENSION pg_walinspect SCHEMA tools")
-        assert not reads(any_server, url, role)
+        assert not reads(server, url, role)
         client.execute(sql.SQL("GRANT pg_read_server_files TO {}").format(sql.Identifier(str(role.username))))
-        assert not reads(any_server, url, role)
+        assert not reads(server, url, role)
         client.execute("GRANT USAGE ON SCHEMA tools TO PUBLIC")
-        assert reads(any_server, url, role)
-        assert reads(any_server, url, any_server.url)
+        assert reads(server, url, role)
+        assert reads(server, url, server.url)
 
 
-def test_reading_leaves_no_trace(any_server: Server) -> None:
+def test_reading_leaves_no_trace(server: Server) -> None:
     """What a reader declares goes with its connection, and no extension is installed."""
     query = "SELECT (SELECT count(*) FROM pg_proc), (SELECT count(*) FROM pg_extension)"
-    with new_database(any_server) as url:
-        before = any_server.ask(query, url.database)
+    with new_database(server) as url:
+        before = server.ask(query, url.database)
         with connections.connect(url, "test") as connection:
             assert wal.reader(connection) is not None
             pid = connection.info.backend_pid
         gone = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}"
-        while any_server.ask(gone) != "0":  # the server ends a session a moment after its client
+        while server.ask(gone) != "0":  # the server ends a session a moment after its client
             continue
-        assert any_server.ask(query, url.database) == before
+        assert server.ask(query, url.database) == before
 
 
 @pytest.mark.parametrize(("start", "until", "bytes_"), [

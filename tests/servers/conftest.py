@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from pytest_pristine import settings
 from pytest_pristine.servers import resolver
 from pytest_pristine.servers.resolver import Server as Resolved
-from tests.conftest import Home
+from tests.conftest import CALLED, WANTED, Home
 
 Resolve = Callable[..., Resolved]
 Use = Callable[..., None]
@@ -42,8 +42,8 @@ def use() -> Use:
     """A function that finds the embedded server of a home, as a run does, connects to it, and gives it back."""
 
     def use(home: Home, **environ: str) -> None:
-        found = resolver.resolve(settings.resolve({"PRISTINE_HOME": str(home.path), **environ}))
-        assert str(found) == "PostgreSQL 18.6 (embedded)"
+        found = resolver.resolve(settings.resolve({"PRISTINE_HOME": str(home.path), **WANTED, **environ}))
+        assert str(found) == CALLED or "PRISTINE_POSTGRES_VERSION" in environ
         with psycopg.connect(
             **found.url.translate_connect_args(username="user", database="dbname"), **found.url.query
         ) as client:

@@ -10,14 +10,14 @@ from pytest_pristine import settings
 from pytest_pristine.errors import NoServerError, UnfitError
 from pytest_pristine.servers import needs, resolver
 from pytest_pristine.servers.needs import Extension
-from tests.conftest import new_database
+from tests.conftest import Project, new_database
 from tests.servers.conftest import text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_pristine.servers.resolver import Server as Resolved
-    from tests.conftest import Home, Project, Server
+    from tests.conftest import Home, Server
     from tests.servers.conftest import Resolve
 
 # Names no server has: what follows does not depend on what this machine's servers bring.
@@ -32,6 +32,13 @@ CREATES = """
 """
 # The same, in words that cannot be found by reading.
 COMPUTES = CREATES.replace('"CREATE EXTENSION {name}"', '" ".join(["CREATE", "EXTENSION", "{name}"])')
+
+
+@pytest.fixture
+def apart(home: Home, project_at: Callable[[Home], Project]) -> Project:
+    """A project with a home of its own: its runs start servers that no other test expects."""
+    project = project_at(home)
+    return Project(project.path, {**project.environ, "PRISTINE_POSTGRES_VERSION": ""})
 
 
 @pytest.fixture
@@ -101,20 +108,19 @@ def test_the_url_of_this_run_is_of_another_version(resolve: Resolve, server: Ser
     )
 
 
-def test_the_configured_url_lacks_an_extension(wanting: Callable[..., Resolved], home: Home, server: Server) -> None:
-    """A configured default that lacks something is passed over, like one that does not answer."""
+def test_the_configured_url_is_of_another_version(resolve: Resolve, server: Server) -> None:
+    """A configured default that will not do is passed over, like one that does not answer, and that is told."""
+    other = 18 if server.major == 15 else 15
     with new_database(server) as url:
-        ini = {"pristine_url": text(url), "pristine_extensions": "pgcrypto hstore" if server.major == 18 else NOWHERE}
-        found = settings.resolve({"PRISTINE_HOME": str(home.path)}, ini=ini.get)
-        if server.major != 18:
-            with pytest.raises(NoServerError):
-                resolver.resolve(found)
-            return
-        chosen = resolver.resolve(found)
-        chosen.release()
-    assert chosen.source == "local"
-    assert [rejection.source for rejection in chosen.passed_over if rejection.notable] == ["url", "embedded"]
-    del wanting
+        found = resolve(ini={"pristine_url": text(url), "pristine_postgres_version": str(other)})
+    found.release()
+    assert found.version // 10000 == other
+    (passed_over,) = [rejection for rejection in found.passed_over if rejection.source == "url"]
+    assert passed_over.notable
+    assert passed_over.reason == (
+        f"PostgreSQL {server.major} is not version {other} (pristine_postgres_version in the ini file) "
+        "(pristine_url in the ini file)"
+    )
 
 
 @pytest.mark.parametrize(("version", "source"), [("18", "embedded"), ("16", "embedded"), ("15", "local")])
@@ -136,40 +142,40 @@ def test_a_version_that_nobody_has(resolve: Resolve) -> None:
     assert "local: apt install postgresql-17 (on Debian and Ubuntu, as root)" in caught.value.remedy
 
 
-def test_an_empty_list_of_extensions_asks_for_none(project: Project) -> None:
+def test_an_empty_list_of_extensions_asks_for_none(apart: Project) -> None:
     """A project may say that it needs no extension, whatever its migrations say."""
-    project.write("migrations/versions/0002_extension.py", CREATES.format(name="pgcrypto"))
-    project.write("pytest.ini", "[pytest]\npristine_extensions =\n")
-    run = project.run("--pristine-server=embedded", "-k", "nothing_at_all")
+    apart.write("migrations/versions/0002_extension.py", CREATES.format(name="pgcrypto"))
+    apart.write("pytest.ini", "[pytest]\npristine_extensions =\n")
+    run = apart.run("--pristine-server=embedded", "-k", "nothing_at_all")
     assert "lacks" not in run.output
-    project.write("test_users.py", "def test_server(postgres_server): pass\n")
-    run = project.run("--pristine-server=embedded")
+    apart.write("test_users.py", "def test_server(postgres_server): pass\n")
+    run = apart.run("--pristine-server=embedded")
     assert run.status == 0, run.output
 
 
-def test_a_run_goes_where_the_extension_is(project: Project) -> None:
+def test_a_run_goes_where_the_extension_is(apart: Project) -> None:
     """A project whose migrations create what the embedded server lacks runs on one that has it, and says so."""
-    project.write("migrations/versions/0002_extension.py", CREATES.format(name="pgcrypto"))
-    run = project.run(PRISTINE_POSTGRES_VERSION="")
+    apart.write("migrations/versions/0002_extension.py", CREATES.format(name="pgcrypto"))
+    run = apart.run()
     assert run.status == 0, run.output
     said = run.message()
     assert "passed over embedded: PostgreSQL 18 there lacks the extension pgcrypto (for revision 0002 in " in said
     assert "pristine: PostgreSQL 15.18 (local, /usr/lib/postgresql/15/bin)" in said
 
 
-def test_a_run_moves_on(project: Project) -> None:
+def test_a_run_moves_on(apart: Project) -> None:
     """An extension that only the server finds missing has the run go to a server that has it, and say so."""
-    project.write("migrations/versions/0002_extension.py", COMPUTES.format(name="pgcrypto"))
-    run = project.run(PRISTINE_POSTGRES_VERSION="")
+    apart.write("migrations/versions/0002_extension.py", COMPUTES.format(name="pgcrypto"))
+    run = apart.run()
     assert run.status == 0, run.output
     assert "(embedded) has no extension pgcrypto, which revision 0002 in " in run.message()
     assert "pristine: PostgreSQL 15.18 (local, /usr/lib/postgresql/15/bin)" in run.message()
 
 
-def test_a_run_that_cannot_move_on(project: Project) -> None:
+def test_a_run_that_cannot_move_on(apart: Project) -> None:
     """When no other server has it either, the tests fail with the extension, the revision and the sources."""
-    project.write("migrations/versions/0002_extension.py", COMPUTES.format(name=NOWHERE))
-    run = project.run(PRISTINE_POSTGRES_VERSION="")
+    apart.write("migrations/versions/0002_extension.py", COMPUTES.format(name=NOWHERE))
+    run = apart.run()
     assert run.status == pytest.ExitCode.TESTS_FAILED
     assert f"sought: a Postgres server with the extension {NOWHERE} (for revision 0002 in migrations/versions/" in (
         run.message()

@@ -21,7 +21,7 @@ import pytest
 from pytest_pristine.errors import SettingError
 from pytest_pristine.postgres import connections, databases, marks
 from pytest_pristine.servers.cluster import Cluster
-from tests.conftest import finish, new_home, wait_until
+from tests.conftest import CALLED, finish, new_home, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +61,7 @@ def passes(project: Project, **environ: str) -> None:
     """Run the project's tests, and see that they pass on the embedded server."""
     run = project.run(**environ)
     assert run.status == 0, run.output
-    assert "pristine: PostgreSQL 18.6 (embedded)" in run.output
+    assert f"pristine: {CALLED}" in run.output
 
 
 def starts(home: Home) -> int:

@@ -106,7 +106,7 @@ def test_a_source_that_does_not_exist(resolve: Resolve, choice: str) -> None:
 def test_no_server_fails_the_run(project: Project) -> None:
     """Without any server the run ends with exit code 4 and every source tried; no test passes, none is skipped."""
     project.write("conftest.py", _NOTHING_INSTALLED)
-    run = project.run(PRISTINE_HOME=str(project.path / "home"))
+    run = project.run(PRISTINE_POSTGRES_VERSION="", PRISTINE_HOME=str(project.path / "home"))
     assert run.status == pytest.ExitCode.USAGE_ERROR
     said = run.message()
     assert "sought: a Postgres server (default: auto)" in said

@@ -70,7 +70,7 @@ def test_another_account_cannot_use_the_socket(resolve: Resolve, home: Home) -> 
 
 
 def test_another_account_needs_the_password(home: Home, free_port: int) -> None:
-    """Over TCP another account reaches the server of `pristine up` on the loopback interface, and needs the password."""
+    """Over TCP another account needs the password, and the server listens on the loopback interface alone."""
     chosen = settings.resolve({"PRISTINE_HOME": str(home.path)})
     running, _ = up.start(chosen, free_port, "postgres", None, "postgres")
     try:

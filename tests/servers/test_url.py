@@ -24,7 +24,7 @@ from pytest_pristine.errors import (
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.servers import resolver
 from pytest_pristine.servers.sources import Offer
-from tests.conftest import finish, new_database, new_role, new_server
+from tests.conftest import CALLED, VERSION, finish, new_database, new_role, new_server
 from tests.servers.conftest import text
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def test_an_explicit_url_must_answer(resolve: Resolve, home: Home, free_port: in
 def test_an_option_hides_the_environment(resolve: Resolve, database: URL, free_port: int) -> None:
     """The URL on the command line is used, whatever the environment says."""
     found = resolve(option={"url": text(database)}, TEST_DATABASE_URL=f"postgresql://h:{free_port}/x")
-    assert str(found) == f"PostgreSQL 18.6 (--pristine-url, database {database.database})"
+    assert str(found) == f"PostgreSQL {VERSION} (--pristine-url, database {database.database})"
     assert (found.source, found.target) == ("url", database.database)
 
 
@@ -86,14 +86,14 @@ def test_a_configured_default_is_passed_over(project: Project, free_port: int) -
         f"pristine: passed over url: nothing answers at postgresql://u:***@127.0.0.1:{free_port}/app "
         "(pristine_url in the ini file)"
     ) in run.message()
-    assert "pristine: PostgreSQL 18.6 (embedded)" in run.output
+    assert f"pristine: {CALLED}" in run.output
     assert SECRET not in run.output
 
 
 def test_a_configured_default_that_answers_is_used(resolve: Resolve, database: URL) -> None:
     """A project's URL is used when it answers, and nothing was passed over."""
     found = resolve(ini={"pristine_url": text(database)})
-    assert str(found) == f"PostgreSQL 18.6 (pristine_url in the ini file, database {database.database})"
+    assert str(found) == f"PostgreSQL {VERSION} (pristine_url in the ini file, database {database.database})"
     assert found.passed_over == ()
 
 
@@ -185,7 +185,7 @@ def test_an_empty_database_is_taken(project: Project, server: Server, database: 
     """An empty database that the user named is marked, migrated, and left as the migrations left it."""
     run = project.run(TEST_DATABASE_URL=text(database))
     assert run.status == 0, run.output
-    assert f"pristine: PostgreSQL 18.6 (TEST_DATABASE_URL, database {database.database})" in run.output
+    assert f"pristine: PostgreSQL {VERSION} (TEST_DATABASE_URL, database {database.database})" in run.output
     query = f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{database.database}'"
     assert '"kind": "target"' in server.ask(query)
     assert server.ask("SELECT string_agg(name, ',') FROM users", database.database) == "root"
@@ -204,7 +204,7 @@ def test_the_maintenance_database_is_never_ours(project: Project, server: Server
     before = server.dump("postgres")
     run = project.run("--pristine-claim=postgres", TEST_DATABASE_URL=text(server.url))
     assert run.status == 0, run.output
-    assert "pristine: PostgreSQL 18.6 (TEST_DATABASE_URL)" in run.output
+    assert f"pristine: PostgreSQL {VERSION} (TEST_DATABASE_URL)" in run.output
     assert server.dump("postgres") == before
     assert "pytest-pristine" not in before
 
@@ -214,7 +214,7 @@ def test_a_role_that_may_not_create_databases(resolve: Resolve, server: Server) 
     with new_role(server, "") as role, new_database(server, owner=role.username) as owned:
         found = resolve(TEST_DATABASE_URL=text(role.set(database=owned.database)))
         assert (found.target, found.in_place) == (owned.database, True)
-        assert str(found) == f"PostgreSQL 18.6 (TEST_DATABASE_URL, database {owned.database}, in place)"
+        assert str(found) == f"PostgreSQL {VERSION} (TEST_DATABASE_URL, database {owned.database}, in place)"
         query = f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{owned.database}'"
         assert '"kind": "target"' in server.ask(query)
 
@@ -282,7 +282,7 @@ def test_a_database_of_another_owner(resolve: Resolve, server: Server, database:
 
 def test_a_role_without_a_maintenance_database(resolve: Resolve) -> None:
     """A role that can connect to no database beside its own is told which it needs."""
-    with new_server("18") as own, new_role(own, "CREATEDB") as role, new_database(own, role.username) as owned:
+    with new_server() as own, new_role(own, "CREATEDB") as role, new_database(own, role.username) as owned:
         own.ask("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC; REVOKE CONNECT ON DATABASE template1 FROM PUBLIC")
         error = refused(resolve, PrivilegeError, text(role.set(database=owned.database)))
         assert error.remedy == (f'GRANT CONNECT ON DATABASE postgres TO "{role.username}"',)

@@ -113,10 +113,10 @@ class Place:
 
 
 @pytest.fixture
-def place(any_server: Server) -> Iterator[Place]:
+def place(server: Server) -> Iterator[Place]:
     """An empty database of a role that may do nothing more."""
-    with new_role(any_server, "") as role, new_database(any_server, role.username) as url:
-        yield Place(any_server, role, str(url.database))
+    with new_role(server, "") as role, new_database(server, role.username) as url:
+        yield Place(server, role, str(url.database))
 
 
 def test_it_is_migrated_where_it_is(place: Place) -> None:
@@ -450,7 +450,7 @@ def test_workers_of_pytest(place: Place, run_as: Project) -> None:
 
 def test_a_run_without_a_maintenance_database(tmp_path: Path, shared_home: Home) -> None:
     """A role that can connect to its own database alone needs no other, and a second run is refused all the same."""
-    with new_server("18") as own, new_role(own, "") as role, new_database(own, role.username) as url:
+    with new_server() as own, new_role(own, "") as role, new_database(own, role.username) as url:
         own.ask("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC; REVOKE CONNECT ON DATABASE template1 FROM PUBLIC")
         project = lay_out(tmp_path, shared_home)
         address = role.set(database=url.database)

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pytest_pristine import operating_system
 from pytest_pristine.errors import NotOursError, PrivilegeError, RestoreError, UnreachableError
 from pytest_pristine.postgres import connections, locks, spares
 from pytest_pristine.postgres.anchor import Anchor
-from pytest_pristine.servers.cluster import LOOPBACK, Cluster, Login
 from pytest_pristine.templates import copies, in_place
-from tests.conftest import MAJORS, SUPERUSER, Server, new_database, new_home, new_role, server_programs
+from tests.conftest import SUPERUSER, Server, new_database, new_role, new_server
 from tests.templates.conftest import Schema, Templates, entered, until
 
 if TYPE_CHECKING:
@@ -58,9 +56,9 @@ def oid(server: Server, name: object) -> str:
 
 
 @pytest.fixture
-def all_templates(any_server: Server) -> Iterator[Templates]:
+def all_templates(server: Server) -> Iterator[Templates]:
     """The templates of a project of its own on every server; all of it is dropped afterwards."""
-    made = Templates(any_server, f"p{secrets.token_hex(4)}")
+    made = Templates(server, f"p{secrets.token_hex(4)}")
     yield made
     made.drop()
 
@@ -422,18 +420,11 @@ def test_a_run_that_is_killed(
     assert templates.names("scratch") == templates.names("clone") == []
 
 
-@pytest.fixture(scope="module", params=MAJORS)
-def preparing(request: pytest.FixtureRequest) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def preparing() -> Iterator[Server]:
     """A server on which transactions can be prepared."""
-    programs = server_programs(request.param)
-    with new_home() as home:
-        cluster = Cluster(home.path / "server", operating_system.server_account())
-        cluster.directory.mkdir(mode=0o711)
-        login = Login(SUPERUSER, secrets.token_hex(8))
-        cluster.initialise(programs, login)
-        with (cluster.data / "postgresql.conf").open("a") as configuration:
-            configuration.write("max_prepared_transactions = 8\n")
-        yield Server(cluster.start(programs, login, operating_system.free_port(LOOPBACK)), programs.major)
+    with new_server("max_prepared_transactions = 8\n") as server:
+        yield server
 
 
 def test_prepared_transactions(preparing: Server) -> None:
