@@ -13,6 +13,7 @@
     │   ├── PrivilegeError          the role may not do what the run needs
     │   ├── OccupiedError           another run works in the only database there is
     │   ├── BinariesError           Postgres binaries that are missing or cannot be executed
+    │   ├── InUseError              a server that others use was to be stopped
     │   ├── StartError              our own server did not come up
     │   └── NoServerError           every source was tried and none had a server
     ├── NotOursError                a database that we may not destroy
@@ -105,6 +106,10 @@ class OccupiedError(ServerError):
 
 class BinariesError(ServerError):
     """Postgres binaries are missing, or the account that must run them cannot."""
+
+
+class InUseError(ServerError):
+    """A server was to be stopped, and others use it."""
 
 
 class StartError(ServerError):

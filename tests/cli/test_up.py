@@ -33,17 +33,18 @@ GUIDE = ("--user", "appapp", "--password", PASSWORD, "--db", "appapp_test")
 
 def pristine(home: Home, *arguments: str, **environ: str) -> Run:
     """Run a command as the installed one does: with words, in an environment, to an exit status."""
-    written = io.StringIO()
+    written, told = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ, clean_environment(PRISTINE_HOME=str(home.path), **environ), clear=True),
         redirect_stdout(written),
-        redirect_stderr(written),
+        redirect_stderr(told),
     ):
         try:
             status = main(arguments)
         except SystemExit as ended:
             status = int(str(ended.code))
-    return Run(status, written.getvalue())
+    # What took long is told on standard error, and is not part of an answer.
+    return Run(status, written.getvalue() + (told.getvalue() if status else ""))
 
 
 def psql(url: str, query: str) -> str:
@@ -153,8 +154,9 @@ def test_status(up_home: Home, port: str) -> None:
     run = pristine(up_home, "status")
     assert run.status == 0
     lines = run.output.splitlines()
-    assert lines[0] == f"home: {up_home.path}"
-    assert f"up-{port}: running, postgresql://appapp:***@127.0.0.1:{port}/appapp_test" in lines
+    assert re.fullmatch(rf"home: {up_home.path}, [\d.]+ MB", lines[0])
+    (line,) = (line for line in lines if line.startswith(f"up-{port}: running, 0 leases, "))
+    assert line.endswith(f" MB, postgresql://appapp:***@127.0.0.1:{port}/appapp_test")
     assert PASSWORD not in run.output
 
 
@@ -168,7 +170,7 @@ def test_pytest_finds_it(up_home: Home, port: str, project_at: Callable[[Home], 
     assert psql(url(port), "SELECT to_regclass('notes')") == "notes"
     assert not list((up_home.path / "servers").glob("embedded-*"))
     listed = pristine(up_home, "status").output
-    assert re.search(r"^  pristine_\w+: template of \w+, 0 sessions$", listed, re.MULTILINE)
+    assert re.search(r"^  pristine_\w+: template of \w+, 0 sessions, [\d.]+ MB, used 20[\d-]+T", listed, re.MULTILINE)
     psql(url(port), "DROP TABLE notes")
 
 
@@ -179,7 +181,7 @@ def test_pytest_takes_its_url(up_home: Home, port: str, project_at: Callable[[Ho
     assert "(TEST_DATABASE_URL, database appapp_test)" in run.output
     assert psql(url(port), "SELECT string_agg(name, ',') FROM users") == "root"
     listed = pristine(up_home, "status").output
-    assert re.search(r"^  appapp_test: target of \w+, 0 sessions$", listed, re.MULTILINE), listed
+    assert re.search(r"^  appapp_test: target of \w+, 0 sessions, [\d.]+ MB$", listed, re.MULTILINE), listed
 
 
 def test_a_taken_port(up_home: Home) -> None:
@@ -192,7 +194,7 @@ def test_a_taken_port(up_home: Home) -> None:
         assert "found: the port cannot be had: Address already in use" in run.message()
         assert "to do: choose another --port, or stop the program that listens there" in run.message()
     assert f"up-{number}" not in pristine(up_home, "status").output
-    assert not (up_home.path / f"servers/up-{number}/data").exists()
+    assert not (up_home.path / f"servers/up-{number}").exists()
 
 
 def test_a_killed_server(home: Home) -> None:
@@ -204,7 +206,8 @@ def test_a_killed_server(home: Home) -> None:
     wait_until(lambda: not home.postmasters(), "the server is gone")
     status = pristine(home, "status")
     assert status.status == 0, status.output
-    assert f"up-{chosen}: died, postgresql://appapp:***@127.0.0.1:{chosen}/appapp_test" in status.output
+    pattern = rf"up-{chosen}: died, [\d.]+ MB, postgresql://appapp:\*\*\*@127\.0\.0\.1:{chosen}/appapp_test\n"
+    assert re.search(pattern, status.output)
     again = pristine(home, "up", "--port", chosen, *GUIDE)
     assert again.status == 0, again.output
     assert again.output.startswith("started: ")
@@ -217,18 +220,21 @@ def test_down(home: Home) -> None:
     for chosen in (first, second):
         assert pristine(home, "up", "--port", chosen, *GUIDE).status == 0
     assert pristine(home, "down", "--port", free_port()).output == "nothing to stop\n"
-    with psycopg.connect(url(first)):
-        run = pristine(home, "down", "--port", first)
+    with psycopg.connect(url(first), application_name="somebody"):
+        refused = pristine(home, "down", "--port", first)
+        assert refused.status == 1
+        assert "found: it is in use: somebody (pid " in refused.message()
+        assert f"to do: or: pristine down --port {first} --force" in refused.message()
+        run = pristine(home, "down", "--port", first, "--force")
     assert (run.status, run.output) == (0, f"stopped: postgresql://appapp:***@127.0.0.1:{first}/appapp_test\n")
     assert len(home.postmasters()) == 1
     assert psql(url(second), "SELECT 1") == "1"
     assert pristine(home, "down").status == 0
     assert not home.processes()
-    assert not list((home.path / "servers").glob("*/data"))
-    assert not list((home.path / "servers").glob("*/server.json"))
+    assert not list((home.path / "servers").iterdir())
     run = pristine(home, "down")
     assert (run.status, run.output) == (0, "nothing to stop\n")
-    assert pristine(home, "status").output.splitlines() == [f"home: {home.path}", "no servers"]
+    assert pristine(home, "status").output.splitlines() == [f"home: {home.path}, 0 B", "no servers"]
 
 
 def test_a_random_password(home: Home, project_at: Callable[[Home], Project]) -> None:
@@ -254,14 +260,14 @@ def test_status_of_an_embedded_server(shared_home: Home, project: Project) -> No
     assert project.run().status == 0
     shown = pristine(shared_home, "status").output
     assert f"{shared_home.server().name}: running, 0 leases" in shown
-    assert re.search(r"^  pristine_\w+: template of \w+, 0 sessions$", shown, re.MULTILINE)
+    assert re.search(r"^  pristine_\w+: template of \w+, 0 sessions, [\d.]+ MB, used 20[\d-]+T", shown, re.MULTILINE)
 
 
 def test_status_starts_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
     """To ask for the status makes no directory and starts no server."""
     place = tmp_path_factory.mktemp("status") / "home"
     run = pristine(Home(place), "status")
-    assert (run.status, run.output.splitlines()) == (0, [f"home: {place}", "no servers"])
+    assert (run.status, run.output.splitlines()) == (0, [f"home: {place}, 0 B", "no servers"])
     assert not place.exists()
 
 

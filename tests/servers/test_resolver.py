@@ -70,8 +70,9 @@ def test_the_source_that_was_asked_for_is_the_only_one() -> None:
             settings.resolve({"PRISTINE_SERVER": "up"}),
             sources=[Empty("url", asked), Empty("up", asked), Empty("embedded", asked)],
         )
-    assert asked == ["up"]
     assert caught.value.sought == "a Postgres server (PRISTINE_SERVER: up)"
+    assert caught.value.found == "up: nothing at up"
+    assert asked == ["up", "url", "embedded"]  # the others were looked at, for what else to ask for
 
 
 @pytest.mark.parametrize(

@@ -1,65 +1,123 @@
-"""The commands."""
+"""The commands. What they do is done elsewhere: here it is asked for, and shown."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 
-from sqlalchemy.engine import URL
+import shtab
 
-from pytest_pristine import settings
-from pytest_pristine.postgres import connections, databases, urls
-from pytest_pristine.servers import home, shared, up
-from pytest_pristine.settings import Settings
+from pytest_pristine.cli import foreground, parser, project, psql, setting_up
+from pytest_pristine.postgres import urls
+from pytest_pristine.servers import home, inventory, up
+from pytest_pristine.servers.up import Running
+from pytest_pristine.templates.pruning import Pruner, Removal
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+_KILO = 1024
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command that the arguments name; gives the exit status."""
-    chosen = settings.resolve(os.environ)
-    for line in {"up": _up, "down": _down, "status": _status}[arguments.command](arguments, chosen):
-        print(line)  # noqa: T201 - it is what a command is for
+    return _COMMANDS[arguments.command](arguments)
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    database = arguments.db or arguments.user
+    server, started = up.start(project.read(), arguments.port, arguments.user, arguments.password, database)
+    shown = {"started": started, **_described(server)}
+    text = [f"{'started' if started else 'running already'}: {shown['url']} (pid {server.pid})"]
+    if arguments.password is None and started:
+        text.append("the password is random; pytest finds this server by itself. Choose one with --password")
+    _answer(arguments, shown, text)
+    return foreground.follow(server) if arguments.foreground else 0
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    directory = home.locate(project.read().home)
+    found = [server for server in up.servers(directory) if arguments.port in (None, server.port)]
+    for server in found:
+        up.stop(server, force=arguments.force)
+    stopped = [_described(replace(server, pid=None)) for server in found]
+    _answer(arguments, {"stopped": stopped}, [f"stopped: {each['url']}" for each in stopped] or ["nothing to stop"])
     return 0
 
 
-def _up(arguments: argparse.Namespace, chosen: Settings) -> Iterator[str]:
-    database = arguments.db or arguments.user
-    server, started = up.start(chosen, arguments.port, arguments.user, arguments.password, database)
-    yield f"{'started' if started else 'running already'}: {urls.show(server.url)} (pid {server.pid})"
-    if arguments.password is None and started:
-        yield "the password is random; pytest finds this server by itself. Choose one with --password"
+def _status(arguments: argparse.Namespace) -> int:
+    found = inventory.take(home.locate(project.read().home))
+    _answer(arguments, asdict(found), [*_shown(found)])
+    return 0
 
 
-def _down(arguments: argparse.Namespace, chosen: Settings) -> Iterator[str]:
-    found = [server for server in up.servers(home.locate(chosen.home)) if arguments.port in (None, server.port)]
-    for server in found:
-        up.stop(server)
-        yield f"stopped: {urls.show(server.url)}"
-    if not found:
-        yield "nothing to stop"
-
-
-def _status(_: argparse.Namespace, chosen: Settings) -> Iterator[str]:
-    directory = home.locate(chosen.home)
-    yield f"home: {directory}"
-    found = shared.servers(directory)
-    for server in found:
-        state = f"running, {server.leases} leases" if server.url is not None else "stopped"
-        yield f"{server.directory.name}: {state}"
-        yield from _databases(server.url)
-    started = up.servers(directory)
-    for running in started:
-        state = "running" if running.pid is not None else "died"
-        yield f"{running.directory.name}: {state}, {urls.show(running.url)}"
-        yield from _databases(running.url if running.pid is not None else None)
-    if not found and not started:
+def _shown(found: inventory.Inventory) -> Iterator[str]:
+    yield f"home: {found.home}, {_size(found.bytes)}"
+    for server in found.servers:
+        held = f", {server.leases} leases" if server.state == "running" else ""
+        where = f", {server.address}" if server.address is not None else ""
+        keeper = "" if server.keeper is None else ", with a keeper"
+        yield f"{server.name}: {server.state}{held}{keeper}, {_size(server.bytes)}{where}"
+        for each in server.databases:
+            used = f", used {each.used}" if each.used else ""
+            yield f"  {each.name}: {each.kind} of {each.project}, {each.sessions} sessions, {_size(each.bytes)}{used}"
+    for copy in found.copies:
+        yield f"programs of {copy.name}: {_size(copy.bytes)}{'' if copy.installed else ', no longer installed'}"
+    if not found.servers:
         yield "no servers"
 
 
-def _databases(url: URL | None) -> Iterator[str]:
-    """Our databases on a server, a line each."""
-    if url is None:
-        return
-    with connections.connect(url.set(database="postgres"), "status") as connection:
-        for database in databases.ours(connection):
-            yield f"  {database.name}: {database.mark.kind} of {database.mark.project}, {database.sessions} sessions"
+def _prune(arguments: argparse.Namespace) -> int:
+    pruner = Pruner(home.locate(project.read().home), dry=arguments.dry_run)
+    removed: list[Removal] = []
+    try:
+        removed.extend(pruner.prune(everything=arguments.all, limit=arguments.max_size))
+    finally:
+        # Also when something could not be removed.
+        total = sum(removal.bytes for removal in removed)
+        verb = "would remove" if arguments.dry_run else "removed"
+        text = [f"{verb}: {removal.what}, {_size(removal.bytes)}" for removal in removed]
+        shown = {"dry_run": arguments.dry_run, "bytes": total, "removed": [asdict(removal) for removal in removed]}
+        _answer(arguments, shown, [*text, f"{verb} {_size(total)} in all"] if text else ["nothing to remove"])
+    return 0
+
+
+def _psql(arguments: argparse.Namespace) -> int:
+    return psql.run(project.read(), arguments.database, arguments.port, arguments.arguments)
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    return setting_up.run(arguments.alembic_config, assume_yes=arguments.yes, dry=arguments.dry_run)
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    _print(shtab.complete(parser.build(), arguments.shell))
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "up": _up, "down": _down, "status": _status, "prune": _prune, "psql": _psql, "init": _init,
+    "completion": _completion,
+}  # fmt: skip
+
+
+def _described(server: Running) -> dict[str, object]:
+    return {"port": server.port, "url": urls.show(server.url), "pid": server.pid, "directory": str(server.directory)}
+
+
+def _answer(arguments: argparse.Namespace, data: object, text: list[str]) -> None:
+    """Show an answer as it was asked for. No part of it holds a password."""
+    _print(json.dumps(data, indent=2) if arguments.json else "\n".join(text))
+
+
+def _size(number: float) -> str:
+    """A number of bytes for people."""
+    for unit in _UNITS:
+        if number < _KILO or unit == _UNITS[-1]:
+            break
+        number /= _KILO
+    return f"{number:.0f} {unit}" if unit in _UNITS[:2] else f"{number:.1f} {unit}"
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - it is what a command is for

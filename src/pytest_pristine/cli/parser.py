@@ -3,15 +3,51 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 # The port of the guide, out of the way of a server installed on the machine.
 DEFAULT_PORT = 55432
+SHELLS = ("bash", "zsh", "tcsh")
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_STATUSES = """
+exit status: 0 when it was done, 1 when it could not be done, or something was found that must be mended, 2 when the
+command was not understood; `psql` ends with the status of psql. Servers and their data are in PRISTINE_HOME.
+"""
 
 
 def build() -> argparse.ArgumentParser:
     """The parser."""
-    parser = argparse.ArgumentParser(prog="pristine", description="A real Postgres for tests.")
+    parser = argparse.ArgumentParser(prog="pristine", description="A real Postgres for tests.", epilog=_STATUSES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_up(commands)
+    down = commands.add_parser("down", help="stop servers that `pristine up` started, and remove their data")
+    down.add_argument("--port", type=_port, help="only the one on this port")
+    down.add_argument("--force", action="store_true", help="also while others use it")
+    status = commands.add_parser("status", help="list our servers, our databases on them, and the space they take")
+    prune = commands.add_parser("prune", help="remove what nobody can hold any more")
+    prune.add_argument("--dry-run", action="store_true", help="say what would be removed")
+    prune.add_argument("--all", action="store_true", help="also servers that nobody uses now, with their templates")
+    prune.add_argument(
+        "--max-size",
+        type=_size,
+        metavar="SIZE",
+        help="remove templates and servers until no more is left: 500M, 2G",
+    )
+    for command in (down, status, prune):
+        _add_json(command)
+    psql = commands.add_parser("psql", help="open psql on a server of ours; what follows -- is psql's")
+    psql.add_argument("database", nargs="?", help="the database (default: the one the server was started with)")
+    psql.add_argument("--port", type=_port, help="the server that `pristine up` started on this port")
+    init = commands.add_parser("init", help="set a project up: configuration, a first test, a guide, a CI workflow")
+    init.add_argument("--alembic-config", metavar="PATH", help="the project's alembic.ini, if it has several")
+    init.add_argument("--yes", action="store_true", help="write without asking")
+    init.add_argument("--dry-run", action="store_true", help="show what would be written")
+    completion = commands.add_parser("completion", help="print a script that completes commands in a shell")
+    completion.add_argument("shell", choices=SHELLS)
+    return parser
+
+
+def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     up = commands.add_parser("up", help="start a server that stays until `pristine down`")
     up.add_argument("--port", type=_port, default=DEFAULT_PORT, help="TCP port on 127.0.0.1 (default: %(default)s)")
     up.add_argument("--user", default="postgres", help="superuser (default: %(default)s)")
@@ -19,10 +55,14 @@ def build() -> argparse.ArgumentParser:
         "--password", type=_not_empty, help="its password (default: a random one, which pytest finds by itself)"
     )
     up.add_argument("--db", help="database (default: the user's name)")
-    down = commands.add_parser("down", help="stop servers that `pristine up` started, and remove their data")
-    down.add_argument("--port", type=_port, help="only the one on this port")
-    commands.add_parser("status", help="list our servers, and our databases on them")
-    return parser
+    up.add_argument(
+        "--foreground", action="store_true", help="show the server's log, and stop it when the command is ended"
+    )
+    _add_json(up)
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="answer in JSON")
 
 
 def _not_empty(text: str) -> str:
@@ -36,3 +76,10 @@ def _port(text: str) -> int:
     if not 1 <= port <= 65535:  # noqa: PLR2004 - the range of TCP ports
         raise argparse.ArgumentTypeError("a TCP port is between 1 and 65535")
     return port
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"(\d+)\s*([kmgt]?)(i?b)?", text.strip().lower())
+    if match is None:
+        raise argparse.ArgumentTypeError("a size is a number of bytes, or of units of them: 500M, 2G")
+    return int(match[1]) * _UNITS[match[2]]

@@ -62,6 +62,13 @@ def oid(connection: Connection, name: str) -> int | None:
     return None if row is None else int(str(row[0]))
 
 
+def size(connection: Connection, oid: int) -> int:
+    """The bytes that a database takes; 0 when there is none of that oid any more."""
+    query = "SELECT coalesce(pg_database_size(oid), 0) FROM pg_database WHERE oid = %s"
+    row = connection.execute(query, [oid]).fetchone()
+    return 0 if row is None else int(str(row[0]))
+
+
 def _select(connection: Connection, name: str | None) -> Iterator[Database]:
     for oid, datname, comment, sealed, count in connection.execute(_OURS, {"name": name}).fetchall():
         mark = marks.read(str(comment))

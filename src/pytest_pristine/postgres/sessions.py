@@ -184,3 +184,12 @@ def roll_back_prepared(connection: Connection) -> list[str]:
                 [f"as that role or a superuser, connected to {database}: {statement}"],
             ) from None
     return [str(gid) for gid, _ in prepared]
+
+
+def of_clients(connection: Connection) -> list[str]:
+    """The other clients of the server, each by application, process and database, for people."""
+    rows = connection.execute(
+        "SELECT coalesce(nullif(application_name, ''), 'a client'), pid, datname FROM pg_stat_activity "
+        "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY pid"
+    )
+    return [f"{application} (pid {pid}, database {database})" for application, pid, database in rows]

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import psutil
 from filelock import FileLock
 from sqlalchemy.engine import URL
 
-from pytest_pristine import operating_system
+from pytest_pristine import operating_system, progress
 from pytest_pristine.errors import StartError
 from pytest_pristine.operating_system import Account
 from pytest_pristine.postgres import connections
@@ -34,6 +35,8 @@ _MORE_SPACE = "free some space: pristine prune removes what nobody uses; or set 
 # Seconds that a server may take to come up, recovery after a crash included, and to stop.
 START_TIMEOUT = 60
 STOP_TIMEOUT = 30
+# Seconds between two looks at a server that is to stop.
+_INTERVAL = 0.02
 # Lines of the server's log that an error quotes.
 _LOG_LINES = 15
 # TCP ports to try: another program may take a free one before the server does.
@@ -115,7 +118,8 @@ class Cluster:
         shutil.rmtree(workshop, ignore_errors=True)
         operating_system.make_private(workshop, self.account)
         try:
-            self._initdb(binaries, login, workshop)
+            with progress.doing(f"making a data directory for PostgreSQL {binaries.major}"):
+                self._initdb(binaries, login, workshop)
             (workshop / "data").rename(self.data)
         except OSError as error:
             raise StartError(f"a data directory in {self.data}", str(error), [_MORE_SPACE]) from None
@@ -188,7 +192,8 @@ class Cluster:
             binaries.program("pg_ctl"), "start", "-D", str(self.data), "-l", str(self.log), "-w",
             "-t", str(START_TIMEOUT), "-s",
         ]  # fmt: skip
-        done = operating_system.run_as(self.account, command, cwd=self.directory)
+        with progress.doing(f"starting PostgreSQL {binaries.major}"):
+            done = operating_system.run_as(self.account, command, cwd=self.directory)
         if done.returncode != 0:
             raise self._did_not_start(f"pg_ctl failed: {done.stdout.strip()}")
 
@@ -216,14 +221,24 @@ class Cluster:
         process = self.postmaster()
         if process is not None:
             operating_system.end_postmaster(process.pid, self._pg_ctl(), self.data)
-            _, running = psutil.wait_procs([process], timeout=STOP_TIMEOUT)
-            if running and self.postmaster() is not None:
+            with progress.doing(f"stopping the server in {self.directory}"):
+                stopped = self._wait_until_stopped()
+            if not stopped:
                 found = f"process {process.pid}, which goes on {STOP_TIMEOUT} s after it was told to"
                 raise StartError(f"to stop the server in {self.directory}", found, [f"read {self.log}"])
         # A server that died has left its lock files, and Postgres takes a process that nobody reaped for a living one.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         shutil.rmtree(self.directory / "socket", ignore_errors=True)
         address.forget(self.directory)
+
+    def _wait_until_stopped(self) -> bool:
+        """Whether the server has stopped in time. Its process may stay for long, if nobody reaps it."""
+        end = time.monotonic() + STOP_TIMEOUT
+        while self.postmaster() is not None:
+            if time.monotonic() > end:
+                return False
+            time.sleep(_INTERVAL)
+        return True
 
     def _pg_ctl(self) -> Path:
         path = self.directory / _PROGRAMS
@@ -249,6 +264,11 @@ class Cluster:
                 shutil.rmtree(path)
         address.forget(self.directory)
         (self.directory / _PROGRAMS).unlink(missing_ok=True)
+
+    def pid(self) -> int | None:
+        """The id of the server's main process; None when it does not run."""
+        process = self.postmaster()
+        return None if process is None else process.pid
 
     def postmaster(self) -> psutil.Process | None:
         """The server's main process; None when it does not run.

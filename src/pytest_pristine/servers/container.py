@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from sqlalchemy.engine import URL
 
-from pytest_pristine import operating_system
+from pytest_pristine import operating_system, progress
 from pytest_pristine.errors import StartError
 from pytest_pristine.postgres import connections, urls
 from pytest_pristine.servers import address, engine
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container as Handle
 
 LABEL = "pytest-pristine.lease"
-ENGINE_FILE = "engine.json"
+_ENGINE = "engine.json"
 USER = "postgres"
 _PORT = "5432/tcp"
 # Images differ in where they declare a volume. This place is none of them, and its files live in memory.
@@ -85,13 +85,14 @@ class Container:
         sought = f"a Postgres in a container of the image {image} ({found})"
         if port is not None and found.host is None:
             _check_port(port, sought)
-        operating_system.write_private(self.directory / ENGINE_FILE, json.dumps(dict(found.environment)))
         self.stop()
+        operating_system.write_private(self.directory / _ENGINE, json.dumps(dict(found.environment)))
         _provide(found, image, sought)
         password = secrets.token_urlsafe(24)
         handle = self._create(found, image, port, password, sought)
         try:
-            url = _wait(handle, found, password, sought)
+            with progress.doing(f"starting a container of {image}"):
+                url = _wait(handle, found, password, sought)
         except BaseException:
             self.stop()
             raise
@@ -109,9 +110,22 @@ class Container:
                 handle.remove(force=True, v=True)
         except ERRORS as error:
             raise StartError(
-                f"to remove the container of {self.directory}", _said(error), [f"docker ps --filter label={LABEL}"]
+                f"to remove the container of {self.directory}",
+                _said(error),
+                ["start the engine", f"or, if it is gone for good: remove {self.directory}"],
             ) from None
         address.forget(self.directory)
+        (self.directory / _ENGINE).unlink(missing_ok=True)
+
+    def address(self) -> URL | None:
+        """The address that the server was started with last; None when it never was, or was stopped."""
+        return address.read(self.directory)
+
+    def pid(self) -> None:
+        """Its processes are the engine's."""
+
+    def discard(self) -> None:
+        """Nothing is left of a container that was stopped."""
 
     def label(self) -> str:
         """The value of the label: an engine may serve several machines."""
@@ -143,7 +157,7 @@ class Container:
     def _handles(self) -> list[Handle]:
         """The containers with our label: one, or more after an accident."""
         try:
-            environment = json.loads((self.directory / ENGINE_FILE).read_text(encoding="utf-8"))
+            environment = json.loads((self.directory / _ENGINE).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return []
         client = engine.connect(environment)
@@ -193,8 +207,9 @@ def _has(found: Engine, image: str) -> bool:
 def _pull(found: Engine, image: str) -> str | None:
     """Pull the image; gives what stood in the way, which the engine tells at the end of its news."""
     repository, tag = _tagged(image)
-    news = found.client.api.pull(repository, tag=tag, stream=True, decode=True)
-    return next((str(item["error"]) for item in news if "error" in item), None)
+    with progress.doing(f"pulling the image {image}"):
+        news = found.client.api.pull(repository, tag=tag, stream=True, decode=True)
+        return next((str(item["error"]) for item in news if "error" in item), None)
 
 
 def _tagged(image: str) -> tuple[str, str | None]:

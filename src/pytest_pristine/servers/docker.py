@@ -16,7 +16,6 @@ from pytest_pristine.settings import Settings, linger
 if TYPE_CHECKING:
     from pytest_pristine.servers.engine import Engine
 
-PREFIX = "docker-"
 # The image of the guide, of whichever version is asked for.
 _IMAGE = "postgres:{}-alpine"
 _VERSION = 15
@@ -56,7 +55,7 @@ def _lease(settings: Settings, found: Engine, image: str) -> Offer:
 
     port = settings.docker_port.value
     digest = hashlib.sha256("\n".join((found.address, image, str(port))).encode()).hexdigest()[:_DIGITS]
-    directory = home.server(home.provide(settings.home, None), f"{PREFIX}{digest}")
+    directory = home.server(home.provide(settings.home, None), f"{keeper.CONTAINER_PREFIX}{digest}")
     container = Container(directory)
     with container.lock():
         url = container.running() or container.start(found, image, port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from pytest_pristine import operating_system
@@ -74,9 +75,14 @@ def servers(directory: Path, pattern: str = "*") -> list[Path]:
         SettingError: They are not ours to read.
     """
     try:
-        return sorted((directory / _SERVERS).glob(pattern))
+        return sorted(path for path in (directory / _SERVERS).glob(pattern) if path.is_dir())
     except OSError as error:
         raise _not_ours(directory, str(error.strerror)) from None
+
+
+def remove(path: Path) -> None:
+    """Remove the directory of a server that was discarded. The caller holds the lock that lies in it."""
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _not_ours(path: Path, reason: str) -> SettingError:

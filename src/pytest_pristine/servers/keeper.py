@@ -28,6 +28,8 @@ _INTERVAL = 0.25
 # Seconds that a new keeper waits for one that was killed and is not quite dead.
 _PATIENCE = 5
 _LOCK = "keeper.lock"
+# The directories of servers that are no processes of ours.
+CONTAINER_PREFIX = "docker-"
 _PID = "keeper.pid"
 
 
@@ -43,6 +45,15 @@ class Kept(Protocol):
 
     def running(self) -> URL | None:
         """Its address; None when it does not run."""
+
+    def address(self) -> URL | None:
+        """The address that it was started with; None once it was stopped."""
+
+    def pid(self) -> int | None:
+        """Its main process; None when it does not run, or is none of this machine."""
+
+    def discard(self) -> None:
+        """Remove what it left, when it does not run."""
 
     def stop(self) -> None:
         """Stop it."""
@@ -66,6 +77,14 @@ def process(directory: Path) -> psutil.Process | None:
         return found if str(directory) in found.cmdline() else None
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
         return None
+
+
+def dismiss(directory: Path) -> None:
+    """End the keeper of a server that is removed. The caller holds the server's lock."""
+    keeping = process(directory)
+    if keeping is not None:
+        keeping.kill()
+        (directory / _PID).unlink(missing_ok=True)
 
 
 def keep(server: Kept) -> None:
@@ -106,7 +125,7 @@ def _prepare_spares(server: Kept) -> None:
 
 def at(directory: Path) -> Kept:
     """The server in a directory."""
-    if (directory / "engine.json").exists():
+    if directory.name.startswith(CONTAINER_PREFIX):
         from pytest_pristine.servers.container import Container  # needs an extra of ours
 
         return Container(directory)

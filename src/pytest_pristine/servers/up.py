@@ -16,8 +16,8 @@ from psycopg import sql
 from sqlalchemy.engine import URL
 
 from pytest_pristine import operating_system
-from pytest_pristine.errors import BinariesError, StartError
-from pytest_pristine.postgres import connections, urls
+from pytest_pristine.errors import BinariesError, InUseError, StartError
+from pytest_pristine.postgres import connections, sessions, urls
 from pytest_pristine.servers import home, installations, needs
 from pytest_pristine.servers.cluster import LOOPBACK, Cluster, Login
 from pytest_pristine.servers.installations import Installation
@@ -25,7 +25,7 @@ from pytest_pristine.servers.needs import Needs
 from pytest_pristine.servers.sources import Found, Offer, Rejection, ready
 from pytest_pristine.settings import Settings
 
-_PREFIX = "up-"
+PREFIX = "up-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,12 @@ class Up:
 def servers(directory: Path) -> list[Running]:
     """All servers that `pristine up` started and `pristine down` did not remove."""
     found = []
-    for path in home.servers(directory, f"{_PREFIX}*"):
+    for path in home.servers(directory, f"{PREFIX}*"):
         cluster = Cluster(path, _account())
         url = cluster.address()
         if url is not None:
             process = cluster.postmaster()
-            port = int(path.name.removeprefix(_PREFIX))
+            port = int(path.name.removeprefix(PREFIX))
             found.append(Running(port, url, None if process is None else process.pid, path))
     return found
 
@@ -96,32 +96,62 @@ def start(settings: Settings, port: int, user: str, password: str | None, databa
     directory = home.provide(settings.home, account)
     login = Login(user, password or secrets.token_urlsafe(24), database)
     programs = _installation(settings).provide(directory, account)
-    cluster = Cluster(home.server(directory, f"{_PREFIX}{port}"), account)
+    cluster = Cluster(home.server(directory, f"{PREFIX}{port}"), account)
     with cluster.lock():
         url = cluster.running()
         if url is not None:
             _check_same(url, port, login if password else replace(login, password=str(url.password)))
             return _describe(cluster, port, url), False
-        _check_port(port)
-        cluster.discard()
         try:
+            _check_port(port)
+            cluster.discard()
             cluster.initialise(programs, login)
             url = _create_database(cluster.start(programs, login, port), login)
             cluster.remember(url)
         except BaseException:
             cluster.stop()
             cluster.discard()
+            home.remove(cluster.directory)
             raise
     return _describe(cluster, port, url), True
 
 
-def stop(server: Running) -> None:
-    """Stop a server and remove its data."""
+def runs(server: Running) -> bool:
+    """Whether the server has not ended since."""
+    return Cluster(server.directory, _account()).postmaster() is not None
+
+
+def stop(server: Running, *, force: bool = True) -> None:
+    """Stop a server and remove its data.
+
+    Args:
+        server: The server.
+        force: Do it while others use it, too.
+
+    Raises:
+        InUseError: Others use it.
+    """
     account = _account()
     cluster = Cluster(server.directory, account)
     with cluster.lock():
+        if not force:
+            _check_unused(server)
         cluster.stop()
         cluster.discard()
+        home.remove(server.directory)
+
+
+def _check_unused(server: Running) -> None:
+    """Refuse to end sessions that somebody may need."""
+    if server.pid is None or not connections.answers(server.url):
+        return
+    with connections.connect(server.url, "down") as connection:
+        found = sessions.of_clients(connection)
+    if found:
+        raise InUseError(
+            f"to stop the server at {urls.show(server.url)}", f"it is in use: {', '.join(found)}",
+            ["wait until they are done", f"or: pristine down --port {server.port} --force"],
+        )  # fmt: skip
 
 
 def _installation(settings: Settings) -> Installation:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pytest_pristine import operating_system
+from pytest_pristine import operating_system, progress
 from pytest_pristine.errors import BinariesError
 from pytest_pristine.operating_system import Account
 from pytest_pristine.servers import binaries
@@ -98,16 +98,20 @@ class Wheel:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.parent / "lock"):
             if not target.is_dir():
-                with tempfile.TemporaryDirectory(dir=target.parent, prefix=".copy-") as scratch:
-                    whole = Path(scratch) / "whole"
-                    for folder in self._folders():
-                        if (site / folder).is_dir():
-                            shutil.copytree(site / folder, whole / folder, symlinks=True)
-                    for path in (whole, *whole.rglob("*")):
-                        if not path.is_symlink():
-                            path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
-                    whole.rename(target)
+                with progress.doing(f"copying the programs of {self.distribution}"):
+                    self._copy_now(site, target)
         return target
+
+    def _copy_now(self, site: Path, target: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".copy-") as scratch:
+            whole = Path(scratch) / "whole"
+            for folder in self._folders():
+                if (site / folder).is_dir():
+                    shutil.copytree(site / folder, whole / folder, symlinks=True)
+            for path in (whole, *whole.rglob("*")):
+                if not path.is_symlink():
+                    path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
+            whole.rename(target)
 
 
 # In order of preference. The first comes with pytest-pristine.

