@@ -22,7 +22,16 @@ def build() -> argparse.ArgumentParser:
     down = commands.add_parser("down", help="stop servers that `pristine up` started, and remove their data")
     down.add_argument("--port", type=_port, help="only the one on this port")
     commands.add_parser("status", help="list our servers, and our databases on them")
+    _add_doctor(commands)
     return parser
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    doctor = commands.add_parser("doctor", help="look at everything that could keep tests from running")
+    doctor.add_argument("tests", nargs="*", metavar="TESTS", help="as for pytest, which finds its ini file by them")
+    doctor.add_argument("--quick", action="store_true", help="start no server and run no migration")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port to look at (default: %(default)s)")
 
 
 def _not_empty(text: str) -> str:

@@ -27,7 +27,7 @@ from pytest_pristine.servers import address
 from pytest_pristine.servers.binaries import Binaries
 
 LOOPBACK = "127.0.0.1"
-_PROGRAMS = "programs"
+PROGRAMS = "programs"
 # Seconds that a server may take to come up, recovery after a crash included, and to stop.
 START_TIMEOUT = 60
 STOP_TIMEOUT = 30
@@ -150,7 +150,7 @@ class Cluster:
         else:
             url = self._start_on_tcp(binaries, login, port)
         self.remember(url)
-        (self.directory / _PROGRAMS).write_text(str(binaries.directory), encoding="utf-8")
+        (self.directory / PROGRAMS).write_text(str(binaries.directory), encoding="utf-8")
         if not connections.answers(url):
             raise self._did_not_start("a server that rejects our connection")
         return url
@@ -213,7 +213,7 @@ class Cluster:
         address.forget(self.directory)
 
     def _pg_ctl(self) -> Path:
-        path = self.directory / _PROGRAMS
+        path = self.directory / PROGRAMS
         return operating_system.program(Path(path.read_text(encoding="utf-8")) if path.exists() else Path(), "pg_ctl")
 
     def reason_unusable(self, binaries: Binaries) -> str | None:
@@ -235,7 +235,7 @@ class Cluster:
             if path.exists():
                 shutil.rmtree(path)
         address.forget(self.directory)
-        (self.directory / _PROGRAMS).unlink(missing_ok=True)
+        (self.directory / PROGRAMS).unlink(missing_ok=True)
 
     def postmaster(self) -> psutil.Process | None:
         """The server's main process; None when it does not run.
