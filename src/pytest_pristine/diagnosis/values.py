@@ -33,24 +33,23 @@ def check(context: Context) -> Iterator[Finding]:
 
 def unknown_keys(keys: Sequence[str]) -> Iterator[Finding]:
     """A warning for each key of the ini file that begins like ours and is none."""
-    known = {setting.ini: setting.ini for setting in settings.ALL}
+    known = {setting.name: setting.ini for setting in settings.ALL}
     for key in keys:
-        if key.startswith(_KEY) and key not in known:
-            yield _unknown(key, "in the ini file", known)
+        if key.startswith(_KEY) and key not in known.values():
+            yield _unknown(key, "in the ini file", key.removeprefix(_KEY), known)
 
 
 def unknown_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
     """A warning for each variable that begins like ours and is none."""
     # One has a name of its own, and is looked for under the name that it would have.
-    known = {f"{_VARIABLE}{setting.name.upper()}": setting.environ for setting in settings.ALL}
-    names = {*known.values(), *_KNOWN}
+    known = {setting.name: setting.environ for setting in settings.ALL}
     for name in sorted(environ):
-        if name.startswith(_VARIABLE) and name not in names:
-            yield _unknown(name, "in the environment", known)
+        if name.startswith(_VARIABLE) and name not in (*known.values(), *_KNOWN):
+            yield _unknown(name, "in the environment", name.removeprefix(_VARIABLE).lower(), known)
 
 
-def _unknown(name: str, where: str, known: Mapping[str, str]) -> Finding:
-    nearest = difflib.get_close_matches(name, known, n=1)
+def _unknown(name: str, where: str, meant: str, known: Mapping[str, str]) -> Finding:
+    nearest = difflib.get_close_matches(meant, known, n=1)
     remedy = f"did you mean {known[nearest[0]]}?" if nearest else f"the settings are: {', '.join(known.values())}"
     return findings.warning(name, f"no setting of ours, {where}", remedy)
 
