@@ -115,6 +115,20 @@ def _called() -> str:
 
 
 CALLED = _called()
+# The extensions that the server can have: Debian's has all of PostgreSQL's own, the wheels have fewer.
+AVAILABLE = binaries().extensions() or frozenset()
+# One that it surely has, and a superuser may create.
+EXTENSION = "hstore" if "hstore" in AVAILABLE else "vector"
+
+
+def needs(*extensions: str) -> pytest.MarkDecorator:
+    """Marks a test that can only run where the server has extensions; the reason stands in the summary."""
+    missing = [name for name in extensions if name not in AVAILABLE]
+    return pytest.mark.skipif(
+        bool(missing), reason=f"the PostgreSQL {MAJOR} that is tested has no {', '.join(missing)}"
+    )
+
+
 VERSION = CALLED.split()[1]
 SOURCE = "local" if MAJOR == DEBIANS_MAJOR else "embedded"
 

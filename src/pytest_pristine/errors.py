@@ -19,6 +19,7 @@
     ├── NotOursError                a database that we may not destroy
     ├── MigrationError              the schema could not be brought to head
     │   ├── AlembicConfigError      no alembic.ini, or several
+    │   │   └── NoAlembicConfigError    nobody named one, and there is none
     │   ├── SeveralHeadsError
     │   ├── RevisionFailedError     a revision raised
     │   │   └── MissingExtensionError   it creates an extension that the server has not
@@ -130,6 +131,10 @@ class MigrationError(PristineError):
 
 class AlembicConfigError(MigrationError):
     """There is no Alembic configuration, or there are several."""
+
+
+class NoAlembicConfigError(AlembicConfigError):
+    """Nobody named an Alembic configuration, and there is none."""
 
 
 class SeveralHeadsError(MigrationError):

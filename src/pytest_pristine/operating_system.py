@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+import psutil
 
 # Bytes of a socket's path that every system takes (104 on macOS and the BSDs, 108 on Linux), closing zero included.
 SOCKET_PATH_LIMIT = 103
@@ -289,3 +290,33 @@ def _can_enter(directory: os.stat_result, account: Account) -> bool:
     if directory.st_gid == account.gid:
         return bool(directory.st_mode & 0o010)
     return bool(directory.st_mode & 0o001)
+
+
+def open_to_others(path: Path) -> int | None:
+    """The permissions of a file or directory that others than its owner can use; None when nobody else can."""
+    if sys.platform == "win32" or not path.exists():
+        return None
+    mode = path.stat().st_mode & 0o777
+    return mode if mode & 0o077 else None
+
+
+def listener(port: int) -> str | None:
+    """The program that listens on a TCP port of this machine, for people; None when the system does not tell."""
+    try:
+        found = [entry for entry in psutil.net_connections("tcp") if entry.status == psutil.CONN_LISTEN]
+    except psutil.AccessDenied:
+        return None  # macOS tells root alone
+    for entry in found:
+        if entry.pid is not None and entry.laddr and entry.laddr[1] == port:
+            try:
+                return f"{psutil.Process(entry.pid).name()} (pid {entry.pid})"
+            except psutil.Error:
+                return f"the process {entry.pid}"
+    return None
+
+
+def shows_colours() -> bool:
+    """Whether a terminal understands colours: on Windows only the new one does without being asked."""
+    if sys.platform == "win32":
+        return "WT_SESSION" in os.environ
+    return os.environ.get("TERM", "dumb") != "dumb"

@@ -77,6 +77,7 @@ def test_a_table_that_is_kept_out_and_refers_to_it(place: MakePlace) -> None:
     assert made.ask("SELECT count(*) FROM apart") == "2"
 
 
+@needs("hstore")
 def test_a_table_of_an_extension_that_refers_to_it(place: MakePlace) -> None:
     """A table that belongs to an extension, which looks after it, is not truncated with one that it refers to."""
     made = place(

@@ -105,6 +105,7 @@ def test_names_are_matched_exactly(one_place: MakePlace) -> None:
     assert place.ask('SELECT (SELECT count(*) FROM "Users"), (SELECT count(*) FROM users)') == "0|1"
 
 
+@needs("postgres_fdw")
 def test_foreign_tables_are_not_touched(place: MakePlace) -> None:
     """Rows behind a foreign table are another database's: they stay, also behind a partition."""
     made = place("CREATE TABLE far (id int); CREATE TABLE near (id int) PARTITION BY LIST (id);"
@@ -128,6 +129,7 @@ def test_foreign_tables_are_not_touched(place: MakePlace) -> None:
     assert made.ask("SELECT count(*) FROM near_1") == "0"
 
 
+@needs("hstore")
 def test_tables_of_extensions_are_left_alone(one_place: MakePlace) -> None:
     """A table that belongs to an extension is the extension's, and so is its sequence."""
     place = one_place("""

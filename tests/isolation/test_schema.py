@@ -88,7 +88,9 @@ HARMLESS = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "change", [pytest.param(change, marks=needs(*re.findall(r"CREATE EXTENSION (\w+)", change))) for change in CHANGES]
+)
 def test_a_changed_schema_is_made_anew(place: MakePlace, change: str) -> None:
     """After a test that changed the schema the database is as it was, and the restore says what was changed."""
     made = place(SCHEMA)

@@ -16,7 +16,7 @@ from pytest_pristine.isolation.isolation import Isolation
 from pytest_pristine.isolation.probes import Probes
 from pytest_pristine.isolation.wal_guided import WalGuided
 from pytest_pristine.servers.cluster import Cluster, Login
-from tests.conftest import Server, binaries, new_cluster, new_role, wait_until
+from tests.conftest import Server, binaries, needs, new_cluster, new_role, wait_until
 from tests.isolation.conftest import Client, MakePlace, Place, World
 from tests.isolation.test_restore import MUTATIONS
 
@@ -33,6 +33,8 @@ SCHEMA = """
 # More WAL than is worth reading.
 MUCH = "INSERT INTO empty (text) SELECT repeat('x', 100) FROM generate_series(1, 10000)"
 
+WAL = needs("pg_walinspect")
+
 
 def way(isolation: Isolation, place: Place, *statements: str) -> type | None:
     """Write and restore; gives the way that was taken, None when nothing was looked for."""
@@ -48,6 +50,7 @@ def best(place: Place) -> type:
     return WalGuided if place.replica else Probes
 
 
+@WAL
 def test_the_way_that_suits_the_role(place: MakePlace) -> None:
     """A superuser reads the WAL on every version, a plain owner asks the relations."""
     made = place(SCHEMA)
@@ -75,6 +78,7 @@ REPLICA = "GRANT SET ON PARAMETER session_replication_role TO {}"
 READING = "GRANT pg_read_server_files TO {}"
 
 
+@WAL
 def test_a_role_that_was_granted_all(server: Server) -> None:
     """A role that was granted the replica role and the reading of the WAL restores as a superuser does."""
     with granted(server, REPLICA, READING) as place:
@@ -85,6 +89,7 @@ def test_a_role_that_was_granted_all(server: Server) -> None:
         assert place.dump() == before
 
 
+@WAL
 def test_a_role_that_may_only_read(server: Server) -> None:
     """A role that may read the WAL and nothing else finds changes by it, and puts them back as an owner does."""
     with granted(server, READING) as place:
@@ -95,6 +100,7 @@ def test_a_role_that_may_only_read(server: Server) -> None:
         assert place.dump() == before
 
 
+@WAL
 def test_a_role_that_may_not_read(server: Server) -> None:
     """A role that was granted the replica role alone asks the relations."""
     with granted(server, REPLICA) as place:
@@ -113,6 +119,7 @@ MUTATING = (
 )  # fmt: skip
 
 
+@WAL
 def test_much_is_not_read(place: MakePlace) -> None:
     """When much was written the relations are asked instead, and the WAL is read again after that."""
     made = place(SCHEMA)
@@ -138,6 +145,7 @@ def recycle(place: Place) -> None:
             client.execute("CHECKPOINT")
 
 
+@WAL
 def test_wal_that_is_gone(place: MakePlace) -> None:
     """When the WAL since the last restore was recycled, the relations are asked instead."""
     made = place(SCHEMA)
@@ -214,6 +222,7 @@ def machine() -> Iterator[Machine]:
         yield Machine(cluster, server)
 
 
+@WAL
 @pytest.mark.parametrize("role", ["superuser", "owner"])
 @pytest.mark.parametrize("how", ["restart", "crash"])
 def test_a_server_that_was_restarted(machine: Machine, how: str, role: str) -> None:
@@ -252,6 +261,7 @@ def test_a_restore_that_is_lost(machine: Machine) -> None:
         assert place.dump() == before
 
 
+@WAL
 def test_our_session_was_ended(place: MakePlace) -> None:
     """When our own session was ended, what was written before and after that is put back, and later restores work."""
     made = place(SCHEMA)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.conftest import AVAILABLE
 from tests.oracle import columns
 from tests.oracle.columns import column
 from tests.oracle.dice import Dice
@@ -28,6 +29,7 @@ _AUDIT = (
     "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
 )
 _AUDIT_TABLE = Table("public.audit", (Column("what", "text", "'by hand ' || {g}"),))
+_EXTENSIONS = sorted({"hstore", "citext", "pg_trgm", "btree_gist", "intarray", "vector"} & AVAILABLE)
 
 
 def schema(dice: Dice) -> Model:
@@ -40,7 +42,7 @@ def schema(dice: Dice) -> Model:
         model.ddl.append('CREATE SCHEMA "O%d .""s"')
         model.schemas.append('"O%d .""s"')
     if dice.chance(4):
-        extension = dice.pick(["hstore", "citext", "pg_trgm", "btree_gist", "intarray"])
+        extension = dice.pick(_EXTENSIONS)
         model.ddl.append(f"CREATE EXTENSION {extension}")
         model.extensions.append(extension)
     if dice.chance(6):

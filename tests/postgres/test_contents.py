@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pristine.postgres import connections, contents
-from tests.conftest import new_database
+from tests.conftest import AVAILABLE, EXTENSION, new_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,9 @@ def test_an_empty_database(connection: Connection) -> None:
     assert contents.describe(connection) is None
 
 
-@pytest.mark.parametrize("extension", ["hstore", "plpgsql", "pg_trgm", "citext", "pg_stat_statements"])
+@pytest.mark.parametrize(
+    "extension", sorted({"hstore", "plpgsql", "pg_trgm", "citext", "pg_stat_statements", "vector"} & AVAILABLE)
+)
 def test_extensions_do_not_count(connection: Connection, extension: str) -> None:
     """What belongs to an extension does not count: somebody with the right to do so installed it for us."""
     connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
@@ -96,7 +98,7 @@ def test_extensions_do_not_count(connection: Connection, extension: str) -> None
 def test_a_schema_made_for_extensions_counts(connection: Connection) -> None:
     """A schema into which somebody put extensions is what that person made."""
     connection.execute("CREATE SCHEMA extensions")
-    connection.execute("CREATE EXTENSION hstore SCHEMA extensions")
+    connection.execute(f"CREATE EXTENSION {EXTENSION} SCHEMA extensions")
     assert contents.describe(connection) == "schema extensions"
 
 

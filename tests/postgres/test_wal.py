@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from pytest_pristine.postgres import connections, wal
-from tests.conftest import new_database, new_role
+from tests.conftest import needs, new_database, new_role
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pytest_pristine.postgres.connections import Connection
     from pytest_pristine.postgres.wal import Reader
     from tests.conftest import Server
+
+pytestmark = needs("pg_walinspect")
 
 TABLES = """
     CREATE TABLE plain (id int PRIMARY KEY, name text);

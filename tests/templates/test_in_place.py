@@ -24,7 +24,19 @@ from pytest_pristine.postgres import connections, databases, emptying, marks
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.templates import in_place
 from pytest_pristine.templates.workspace import Workspace
-from tests.conftest import SUPERUSER, Home, Project, Server, finish, lay_out, new_database, new_role, new_server
+from tests.conftest import (
+    EXTENSION,
+    SUPERUSER,
+    Home,
+    Project,
+    Server,
+    finish,
+    lay_out,
+    needs,
+    new_database,
+    new_role,
+    new_server,
+)
 from tests.servers.conftest import text
 from tests.templates.conftest import Schema, until
 
@@ -62,7 +74,7 @@ EVERYTHING = """
     CREATE TEXT SEARCH CONFIGURATION conf (COPY = simple);
     CREATE PUBLICATION pub FOR TABLE "odd ""name{0}";
     CREATE SCHEMA "odd schema"; CREATE TABLE "odd schema".t (); CREATE SCHEMA empty;
-    CREATE EXTENSION hstore SCHEMA "odd schema";
+    CREATE EXTENSION an_extension SCHEMA "odd schema";
     SELECT lo_from_bytea(0, 'x');
     ALTER TABLE "odd ""name{0}" ENABLE ROW LEVEL SECURITY; CREATE POLICY pol ON "odd ""name{0}";
     ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC;
@@ -71,7 +83,7 @@ EVERYTHING = """
     ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM CURRENT_USER;
     ALTER DEFAULT PRIVILEGES GRANT USAGE ON SCHEMAS TO pg_monitor WITH GRANT OPTION;
     ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO PUBLIC
-"""
+""".replace("an_extension", EXTENSION)
 
 
 @dataclass(frozen=True)
@@ -205,6 +217,7 @@ def test_a_rebuild(place: Place) -> None:
     assert "work_mem" in fresh
 
 
+@needs("citext", "hstore")
 def test_privileges_of_the_role_are_kept(place: Place) -> None:
     """What somebody granted to the role on the database and on `public` is not taken away."""
     role = place.role.username

@@ -18,7 +18,7 @@ from pytest_pristine.errors import NotOursError, PrivilegeError, RestoreError, U
 from pytest_pristine.postgres import connections, locks, spares
 from pytest_pristine.postgres.anchor import Anchor
 from pytest_pristine.templates import copies, in_place
-from tests.conftest import SUPERUSER, Server, new_database, new_role, new_server
+from tests.conftest import EXTENSION, SUPERUSER, Server, new_database, new_role, new_server
 from tests.templates.conftest import Schema, Templates, entered, until
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ DDL = """
     CREATE VIEW names AS SELECT name FROM users;
     COMMENT ON SCHEMA public IS 'of the application'
 """
-DAMAGE = """
+DAMAGE = f"""
     DROP VIEW names; ALTER TABLE users ADD COLUMN age int; INSERT INTO users (name) VALUES ('ada');
-    CREATE SCHEMA remains; CREATE TABLE remains.over (); SELECT lo_from_bytea(0, 'x'); CREATE EXTENSION hstore;
+    CREATE SCHEMA remains; CREATE TABLE remains.over (); SELECT lo_from_bytea(0, 'x'); CREATE EXTENSION {EXTENSION};
     GRANT ALL ON SCHEMA public TO PUBLIC; COMMENT ON SCHEMA public IS 'of a test';
     ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC
 """

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from pytest_pristine.templates import workspace
-from tests.conftest import Server, new_database, new_role
+from tests.conftest import Server, needs, new_database, new_role
 from tests.templates.conftest import Schema, Templates, entered
 
 DDL = "CREATE TABLE users (id int); INSERT INTO users VALUES (1)"
@@ -160,6 +160,7 @@ def test_a_database_that_took_the_name_is_left_alone(templates: Templates, serve
     assert server.ask("SELECT id FROM precious", target) == "1"
 
 
+@needs("citext")
 def test_extensions_of_the_target_are_kept(templates: Templates, server: Server, target: str) -> None:
     """An extension that somebody installed in the database we were given is there for the migrations, and after."""
     server.ask("CREATE EXTENSION citext", target)
@@ -168,6 +169,7 @@ def test_extensions_of_the_target_are_kept(templates: Templates, server: Server,
     assert server.ask("SELECT extname FROM pg_extension WHERE extname = 'citext'", target) == "citext"
 
 
+@needs("citext")
 def test_extensions_that_migrations_create_are_theirs(templates: Templates, server: Server, target: str) -> None:
     """What migrations created in the database that we were given stands in no later migration's way."""
     with templates.lease(Schema("CREATE EXTENSION citext; CREATE TABLE people (name citext)"), target):
@@ -177,6 +179,7 @@ def test_extensions_that_migrations_create_are_theirs(templates: Templates, serv
     assert server.ask("SELECT extname FROM pg_extension WHERE extname = 'citext'", target) == "citext"
 
 
+@needs("citext", "hstore")
 def test_an_extension_installed_between_runs_is_given(templates: Templates, server: Server, target: str) -> None:
     """An extension that somebody installs beside those that migrations created is there for the next migration."""
     with templates.lease(Schema("CREATE EXTENSION citext"), target):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from pytest_pristine import progress
-from pytest_pristine.cli import commands, parser
+from pytest_pristine.cli import parser
 from pytest_pristine.errors import PristineError
 
 
@@ -21,6 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # What follows is another program's, and may look like ours.
     own = words.index("--") if "--" in words else len(words)
     chosen = parser.build().parse_args(words[:own], argparse.Namespace(arguments=words[own + 1 :]))
+    if chosen.command == "doctor":
+        from pytest_pristine.cli import doctor  # it must run where the others cannot be imported
+
+        return doctor.run(chosen)
+    from pytest_pristine.cli import commands  # imports the driver
+
     try:
         with progress.shown_on(sys.stderr):
             return commands.run(chosen)

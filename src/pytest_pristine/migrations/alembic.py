@@ -6,11 +6,8 @@ import configparser
 import contextlib
 import json
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy.engine import URL
@@ -23,7 +20,7 @@ from pytest_pristine.errors import (
     SeveralHeadsError,
     StrayMigrationError,
 )
-from pytest_pristine.migrations import fingerprint, messages
+from pytest_pristine.migrations import child, fingerprint, messages
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.messages import Answer, Request
 from pytest_pristine.postgres import names, urls
@@ -47,6 +44,7 @@ class Alembic:
         driver: The driver in the URL that the migrations get, such as `psycopg2`; by default that of the tests.
         environment: Variables that the migration process gets besides our own; `{url}` in a value stands for the URL.
             For an env.py that takes its URL from the application's settings.
+        limit: Seconds after which the process that runs the migrations is ended; None for as long as they take.
     """
 
     config: Path
@@ -55,6 +53,7 @@ class Alembic:
     inline: bool = False
     driver: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    limit: float | None = None
 
     def fingerprint(self) -> str:
         """A digest of the script directory, the configuration, the target and the environment."""
@@ -76,6 +75,14 @@ class Alembic:
         Raises:
             MigrationError: It failed; the revision, its file and the server's error are named.
         """
+        request, variables = self.request(url)
+        answer = _run_inline(request, variables) if self.inline else _run_in_child(request, variables, self.limit)
+        if answer.problem is not None:
+            raise self._explain(answer, url)
+        return answer.inputs
+
+    def request(self, url: URL) -> tuple[Request, dict[str, str]]:
+        """What a process that works on the database is told, and the variables that it gets besides our own."""
         if self.driver is not None:
             url = url.set(drivername=f"postgresql+{self.driver}")
         request = Request(
@@ -85,11 +92,7 @@ class Alembic:
             target=self.target,
             url=url.render_as_string(hide_password=False),
         )
-        variables = {name: value.replace(URL_PLACEHOLDER, request.url) for name, value in self.environment.items()}
-        answer = _run_inline(request, variables) if self.inline else _run_in_child(request, variables)
-        if answer.problem is not None:
-            raise self._explain(answer, url)
-        return answer.inputs
+        return request, {name: value.replace(URL_PLACEHOLDER, request.url) for name, value in self.environment.items()}
 
     @property
     def _root(self) -> Path:
@@ -195,34 +198,12 @@ def _run_inline(request: Request, variables: Mapping[str, str]) -> Answer:
                 os.environ[name] = value
 
 
-def _run_in_child(request: Request, variables: Mapping[str, str]) -> Answer:
+def _run_in_child(request: Request, variables: Mapping[str, str], limit: float | None) -> Answer:
     """Run the migrations in a process of their own.
 
-    No event loop, no logging configuration and no import of theirs reaches the tests. The request goes through
-    standard input: a command line can be read by everybody on the machine, and the URL holds a password.
+    No event loop, no logging configuration and no import of theirs reaches the tests.
     """
-    with tempfile.TemporaryDirectory(prefix="pristine-") as scratch, tempfile.TemporaryFile("w+b") as output:
-        answer = Path(scratch) / "answer.json"
-        done = subprocess.run(  # noqa: S603 - the command is ours
-            # Without -P modules beside alembic.ini would shadow the standard library's.
-            [sys.executable, "-P", "-m", messages.PROCESS, str(answer)],
-            input=json.dumps(asdict(request)).encode(),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=request.directory,
-            env={
-                **os.environ,
-                **variables,
-                "PYTHONPATH": os.pathsep.join([*filter(None, sys.path), request.directory]),
-            },
-            check=False,
-        )
-        output.seek(0)
-        said = output.read().decode(errors="replace")
-        if not answer.exists():
-            return Answer(
-                messages.FAILED,
-                f"the migration process ended with status {done.returncode} before it was done",
-                output=said,
-            )
-        return Answer(**{**json.loads(answer.read_text(encoding="utf-8")), "output": said})
+    reply = child.ask(messages.PROCESS, request, variables, limit)
+    if reply.answer is None:
+        return Answer(messages.FAILED, f"the migration process {reply.end}", output=reply.output)
+    return Answer(**{**reply.answer, "output": reply.output})

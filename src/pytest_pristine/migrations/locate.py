@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_pristine.errors import AlembicConfigError
+from pytest_pristine.errors import AlembicConfigError, NoAlembicConfigError
 from pytest_pristine.settings import Value
 
 NAME = "alembic.ini"
@@ -65,8 +65,8 @@ def _search(directory: Path, depth: int) -> Iterator[Path]:
             yield from _search(below, depth - 1)
 
 
-def _none(root: Path) -> AlembicConfigError:
-    return AlembicConfigError(
+def _none(root: Path) -> NoAlembicConfigError:
+    return NoAlembicConfigError(
         f"{NAME} in {root}, up to {_DEPTH} directories below it, or above it",
         "none",
         [

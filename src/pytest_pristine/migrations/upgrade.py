@@ -1,7 +1,7 @@
 """The migration process: runs Alembic on one database, and reports what happened and what it read.
 
 Run as `python -m pytest_pristine.migrations.upgrade ANSWER` with a request on standard input. It is the only module
-that imports Alembic.
+that imports Alembic, with `examination`.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
     """
     url = make_url(request.url)
     read = Read()
-    guard = _guard(url)
+    refuse = guard(url)
     engine = create_engine(urls.synchronous(url), poolclass=pool.NullPool)
-    event.listen(Engine, "do_connect", guard)
+    event.listen(Engine, "do_connect", refuse)
     try:
         with engine.connect() as connection:
-            config = _configure(request, connection)
+            config = configure(request, connection)
             script = ScriptDirectory.from_config(config)
             heads = script.get_heads()
             revisions = [Path(revision.path) for revision in script.walk_revisions()]
@@ -102,11 +102,11 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
     except (Exception, SystemExit) as error:
         if raise_errors:
             raise
-        return _failure(error, request)
+        return failure(error, request)
     finally:
         read.stop()
         engine.dispose()
-        event.remove(Engine, "do_connect", guard)
+        event.remove(Engine, "do_connect", refuse)
     if stray is not None:
         return Answer(STRAY, stray)
     # Revisions are no modules of the import system's, and may lie in several directories.
@@ -114,7 +114,7 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
     return Answer(None, inputs=fingerprint.record(Path(request.root), _module_files(), files, read.directories))
 
 
-def _configure(request: Request, connection: Connection) -> Config:
+def configure(request: Request, connection: Connection) -> Config:
     """The configuration with our database in both places where an env.py may look for it."""
     config = Config(request.config)
     config.set_main_option("sqlalchemy.url", request.url.replace("%", "%%"))
@@ -122,7 +122,7 @@ def _configure(request: Request, connection: Connection) -> Config:
     return config
 
 
-def _guard(url: URL) -> Any:  # noqa: ANN401 - SQLAlchemy's listeners are untyped
+def guard(url: URL) -> Any:  # noqa: ANN401 - SQLAlchemy's listeners are untyped
     """A listener that refuses every connection of SQLAlchemy's to another database, before it is made."""
     ours = _place(urls.conninfo(url))
 
@@ -150,7 +150,8 @@ def _stray(engine: Engine, *, has_revisions: bool) -> str | None:
     return "they ran without an error, but left no version table there: env.py uses another connection or did nothing"
 
 
-def _failure(error: BaseException, request: Request) -> Answer:
+def failure(error: BaseException, request: Request) -> Answer:
+    """The answer that an error is: what was raised, by which revision or line of the project's."""
     revision, file = _revision(error.__traceback__)
     message = str(error.orig) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}"
     if isinstance(error, CommandError):

@@ -28,7 +28,7 @@ from pytest_pristine.servers import address
 from pytest_pristine.servers.binaries import Binaries
 
 LOOPBACK = "127.0.0.1"
-_PROGRAMS = "programs"
+PROGRAMS = "programs"
 # Bytes that an empty server needs to start: its first segment of WAL is 16 MB.
 _LITTLE = 32 * 2**20
 _MORE_SPACE = "free some space: pristine prune removes what nobody uses; or set PRISTINE_HOME to another disk"
@@ -166,7 +166,7 @@ class Cluster:
         else:
             url = self._start_on_tcp(binaries, login, port)
         self.remember(url)
-        (self.directory / _PROGRAMS).write_text(str(binaries.directory), encoding="utf-8")
+        (self.directory / PROGRAMS).write_text(str(binaries.directory), encoding="utf-8")
         if not connections.answers(url):
             raise self._did_not_start("a server that rejects our connection")
         return url
@@ -241,7 +241,7 @@ class Cluster:
         return True
 
     def _pg_ctl(self) -> Path:
-        path = self.directory / _PROGRAMS
+        path = self.directory / PROGRAMS
         return operating_system.program(Path(path.read_text(encoding="utf-8")) if path.exists() else Path(), "pg_ctl")
 
     def reason_unusable(self, binaries: Binaries) -> str | None:
@@ -263,7 +263,7 @@ class Cluster:
             if path.exists():
                 shutil.rmtree(path)
         address.forget(self.directory)
-        (self.directory / _PROGRAMS).unlink(missing_ok=True)
+        (self.directory / PROGRAMS).unlink(missing_ok=True)
 
     def pid(self) -> int | None:
         """The id of the server's main process; None when it does not run."""

@@ -1,0 +1,70 @@
+"""Work on the project's migrations in a process of its own: a module of ours, a request to it, its answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_pristine.migrations.messages import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How it ended.
+
+    Attributes:
+        answer: What the process answered; None when it ended before it did.
+        output: What it printed.
+        end: How it ended, for people, when it did not answer: "ended with status 1 before it was done".
+    """
+
+    answer: dict[str, Any] | None
+    output: str = field(repr=False)
+    end: str = ""
+
+
+def ask(
+    module: str, request: Request, variables: Mapping[str, str], limit: float | None = None, *arguments: str
+) -> Reply:
+    """Run a module with a request and wait for its answer.
+
+    The request goes through standard input: a command line can be read by everybody on the machine, and the URL holds
+    a password.
+
+    Args:
+        module: The module, which takes the path for its answer as argument.
+        request: What to do.
+        variables: Variables that it gets besides our own.
+        limit: Seconds after which it is ended; None for as long as it takes.
+        arguments: Further arguments.
+    """
+    with tempfile.TemporaryDirectory(prefix="pristine-") as scratch, tempfile.TemporaryFile("w+b") as output:
+        answer = Path(scratch) / "answer.json"
+        path = os.pathsep.join([*filter(None, sys.path), request.directory])
+        try:
+            done = subprocess.run(  # noqa: S603 - the command is ours
+                # Without -P modules beside alembic.ini would shadow the standard library's.
+                [sys.executable, "-P", "-m", module, str(answer), *arguments],
+                input=json.dumps(asdict(request)).encode(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=request.directory,
+                env={**os.environ, **variables, "PYTHONPATH": path},
+                timeout=limit,
+                check=False,
+            )
+            end = f"ended with status {done.returncode} before it was done"
+        except subprocess.TimeoutExpired:
+            end = f"was not done within {limit:g} s and was ended"
+        output.seek(0)
+        said = output.read().decode(errors="replace")
+        if not answer.exists():
+            return Reply(None, said, end)
+        return Reply(json.loads(answer.read_text(encoding="utf-8")), said)
