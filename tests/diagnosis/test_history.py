@@ -135,7 +135,7 @@ def test_an_env_py_with_a_url_of_its_own(project: Project) -> None:
     [
         'url = config.get_main_option("sqlalchemy.url")',
         'if not config.get_main_option("sqlalchemy.url"):\n    config.set_main_option("sqlalchemy.url", own())',
-        'url = config.get_main_option("sqlalchemy.url")\nconfig.set_main_option("sqlalchemy.url", f(url))',
+        'config.set_main_option("sqlalchemy.url", f(config.get_main_option("sqlalchemy.url")))',
         'config.set_main_option("sqlalchemy.url", own())\nconnection = config.attributes.get("connection")',
         'config.set_main_option("script_location", "x")',
     ],

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy.engine import URL
 
 from tests.cli.test_up import pristine
-from tests.conftest import Home, Project
+from tests.conftest import Home, Project, Server, new_database, new_role
 from tests.diagnosis.conftest import call, doctor, full
 
 _ENV_PY = """
@@ -149,6 +150,26 @@ def test_migrations_that_go_elsewhere(project: Project) -> None:
     project.write("conftest.py", "def apply_migrations():\n    pass\n")
     (finding,) = [each for each in full(project).of("models") if each["level"] != "ok"]
     assert (finding["level"], finding["subject"]) == ("warning", "migrations (without your own apply_migrations)")
+
+
+def test_a_role_that_may_make_no_database(project: Project, server: Server) -> None:
+    """Where a run works in place the doctor does, in the database that the user named."""
+    with new_role(server, "NOCREATEDB") as role, new_database(server, str(role.username)) as database:
+        url = role.set(database=database.database).render_as_string(hide_password=False)
+        report = full(project, TEST_DATABASE_URL=url)
+    assert report.tell("models", "migrations") == ("ok", "they bring an empty database to head; in place", [])
+    assert str(role.password) not in str(report.whole)
+
+
+def test_a_database_of_somebody_else(project: Project, server: Server, database: URL) -> None:
+    """A database with something in it that is not ours has failed, and is not touched."""
+    with server.connect(database.database) as connection:
+        connection.execute("CREATE TABLE precious ()")
+    finding = full(project, TEST_DATABASE_URL=database.render_as_string(hide_password=False)).one("models", "server")
+    assert finding["level"] == "failed"
+    assert finding["found"].endswith("and no mark of ours. Nothing was touched")
+    with server.connect(database.database) as connection:
+        assert connection.execute("SELECT to_regclass('precious')::text").fetchone() == ("precious",)
 
 
 def test_no_server(project: Project) -> None:

@@ -15,7 +15,7 @@ def test_all_is_well(project: Project) -> None:
     report = doctor(project)
     assert report.tell("suite", "configuration") == ("ok", "pytest.ini", [])
     assert report.tell("suite", "our plugin") == ("ok", "loaded", [])
-    assert report.tell("suite", "tests") == ("ok", "1 files below .", [])
+    assert report.tell("suite", "tests") == ("ok", "1 file below .", [])
     assert report.status == 0
 
 
@@ -76,6 +76,16 @@ def test_no_tests(bare: Callable[..., Project]) -> None:
     assert doctor(bare("test_users.py")).tell("suite", "tests") == (
         "warning", "no file called test_*.py or *_test.py below .", ["write one: the README begins with one"],
     )  # fmt: skip
+
+
+def test_testpaths(project: Project) -> None:
+    """Tests are looked for where `testpaths` says, which may be patterns and files."""
+    project.write("a/tests/test_a.py", "")
+    project.write("b/tests/test_b.py", "")
+    project.write("pytest.ini", "[pytest]\ntestpaths = */tests test_users.py\n")
+    assert doctor(project).tell("suite", "tests") == ("ok", "3 files below */tests and test_users.py", [])
+    project.write("pytest.ini", "[pytest]\ntestpaths = a/tests\npython_files = check_*.py\n")
+    assert doctor(project).tell("suite", "tests")[:2] == ("warning", "no file called check_*.py below a/tests")
 
 
 def test_fixtures_of_the_project(project: Project) -> None:

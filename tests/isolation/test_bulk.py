@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.conftest import needs
 from tests.isolation.conftest import MakePlace, Place
 
 MANY = "INSERT INTO many (text) SELECT repeat('x', 20) FROM generate_series(1, 100000)"

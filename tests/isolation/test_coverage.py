@@ -7,6 +7,7 @@ import pytest
 from pytest_pristine.errors import SettingError
 from pytest_pristine.isolation.catalogue import Coverage
 from pytest_pristine.isolation.isolation import Isolation
+from tests.conftest import needs
 from tests.isolation.conftest import MakePlace, Place
 from tests.migrations.conftest import one_line
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from psycopg import sql
 
 from pytest_pristine.errors import RestoreError
+from tests.conftest import needs
 from tests.isolation.conftest import MakePlace, Place
 
 SCHEMA = """

@@ -427,3 +427,11 @@ def test_the_request_is_no_part_of_the_command_line(history: History) -> None:
         pytest.skip("this system shows no command lines in /proc")
     history.migrate()
     assert history.revisions() == ["0002"]
+
+
+def test_migrations_that_take_too_long(history: History) -> None:
+    """Migrations that have a limit are ended when it is over, and the error says so."""
+    history.revise("0002", "0001", "import threading\nthreading.Event().wait()")
+    with pytest.raises(RevisionFailedError) as caught:
+        history.migrate(limit=3)
+    assert "the migration process was not done within 3 s and was ended" in caught.value.found

@@ -199,13 +199,8 @@ def test_a_run_reads_every_place(project: Project, tmp_path: Path) -> None:
                 print(postgres_server.settings, file=file)
         """,
     )
-    places = {
-        "PRISTINE_POSTGRES_VERSION": "",
-        "PRISTINE_LINGER": "2",
-        "PRISTINE_RESTORE_TIMEOUT": "2",
-        "TEST_DATABASE_URL": "",
-    }
-    run = project.run("--pristine-linger=1", "--pristine-create-db", **places)
+    places = {"PRISTINE_LINGER": "2", "PRISTINE_RESTORE_TIMEOUT": "2", "TEST_DATABASE_URL": ""}
+    run = project.run("--pristine-linger=1", "--pristine-create-db", **places, PRISTINE_POSTGRES_VERSION="")
     assert run.status == 0, run.output
     assert "passed over" not in run.output
     read = answer.read_text()

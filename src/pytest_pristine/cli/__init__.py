@@ -21,13 +21,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # What follows is another program's, and may look like ours.
     own = words.index("--") if "--" in words else len(words)
     chosen = parser.build().parse_args(words[:own], argparse.Namespace(arguments=words[own + 1 :]))
-    if chosen.command == "doctor":
-        from pytest_pristine.cli import doctor  # it must run where the others cannot be imported
-
-        return doctor.run(chosen)
-    from pytest_pristine.cli import commands  # imports the driver
-
     try:
+        if chosen.command == "doctor":
+            from pytest_pristine.cli import doctor  # it must run where what the others import is broken
+
+            return doctor.run(chosen)
+        from pytest_pristine.cli import commands  # imports the driver
+
         with progress.shown_on(sys.stderr):
             return commands.run(chosen)
     except PristineError as error:

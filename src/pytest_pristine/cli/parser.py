@@ -42,9 +42,9 @@ def build() -> argparse.ArgumentParser:
     init.add_argument("--alembic-config", metavar="PATH", help="the project's alembic.ini, if it has several")
     init.add_argument("--yes", action="store_true", help="write without asking")
     init.add_argument("--dry-run", action="store_true", help="show what would be written")
-    _add_doctor(commands)
     completion = commands.add_parser("completion", help="print a script that completes commands in a shell")
     completion.add_argument("shell", choices=SHELLS)
+    _add_doctor(commands)
     return parser
 
 
@@ -70,7 +70,7 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     doctor = commands.add_parser("doctor", help="look at everything that could keep tests from running")
     doctor.add_argument("tests", nargs="*", metavar="TESTS", help="as for pytest, which finds its ini file by them")
     doctor.add_argument("--quick", action="store_true", help="start no server and run no migration")
-    doctor.add_argument("--json", action="store_true", help="for programs")
+    _add_json(doctor)
     doctor.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port to look at (default: %(default)s)")
 
 

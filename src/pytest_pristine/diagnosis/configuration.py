@@ -19,7 +19,7 @@ from typing import Any
 PLUGIN = "pytest_pristine.plugin.inquiry"
 ANSWER = "PRISTINE_INQUIRY_ANSWER"
 # Seconds that pytest may take to read its configuration. Plugins and conftest.py may import the application.
-_LIMIT = 60
+_LIMIT = 30
 # Lines of pytest's own words that a finding quotes.
 _LINES = 8
 
@@ -69,7 +69,10 @@ def read(directory: Path, tests: Sequence[str], environ: Mapping[str, str]) -> C
     """
     problem = ""
     for way in _WAYS:
-        answer = _ask(directory, [*way, *tests], environ)
+        try:
+            answer = _ask(directory, [*way, *tests], environ)
+        except OSError as error:
+            answer = f"nothing: {error}"  # no room for a temporary file, say
         if isinstance(answer, dict):
             # What goes wrong without the conftest.py alone is no problem of the project's.
             lasting = problem if way == _WAYS[-1] else ""

@@ -19,7 +19,7 @@ _BOLD, _PLAIN = "\033[1m", "\033[0m"
 # Columns of a mark, with the space after it.
 _MARK = max(map(len, LEVELS)) + 2
 # Columns that a long subject does not widen for all others.
-_WIDEST = 26
+_WIDEST = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def lines(group: Group, style: Style) -> Iterator[str]:
 def _finding(finding: Finding, width: int, style: Style) -> Iterator[str]:
     mark = style(f"{finding.level:<{_MARK}}", _COLOURS[finding.level])
     indent = " " * (2 + _MARK)
-    first, *further = finding.found.splitlines() or [""]
+    first, *further = finding.found.expandtabs(2).splitlines() or [""]
     yield f"  {mark}{finding.subject:<{width}}  {first}"
     yield from (f"{indent}{' ' * width}  {line}" for line in further)
     if finding.level == OK:

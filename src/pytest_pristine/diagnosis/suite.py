@@ -6,6 +6,7 @@ import ast
 import os
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
+from glob import glob
 from pathlib import Path
 
 from pytest_pristine.diagnosis import findings
@@ -65,7 +66,7 @@ def _tests(context: Context, files: Sequence[Path]) -> Finding:
     tests = [path for path in files if any(fnmatch(path.name, pattern) for pattern in patterns)]
     where = " and ".join(context.configuration.testpaths) or context.shown(context.root)
     if tests:
-        return findings.ok("tests", f"{len(tests)} files below {where}")
+        return findings.ok("tests", f"{len(tests)} file{'' if len(tests) == 1 else 's'} below {where}")
     named = " or ".join(patterns)
     return findings.warning("tests", f"no file called {named} below {where}", "write one: the README begins with one")
 
@@ -92,16 +93,31 @@ def overrides_migrations(context: Context) -> bool:
 
 def _python_files(context: Context) -> Iterator[Path]:
     """The project's Python files, where pytest would look for tests; environments and installed packages left out."""
-    places = [context.root / path for path in context.configuration.testpaths] or [context.root]
     seen = 0
-    for place in places:
+    for place in _places(context):
+        if place.suffix == ".py":
+            yield place
         for directory, folders, names in os.walk(place):
             here = Path(directory)
             folders[:] = sorted(
                 name for name in folders
-                if not name.startswith(".") and name not in _NOT_OURS and not (here / name / "pyvenv.cfg").exists()
+                if not name.startswith(".") and name not in _NOT_OURS and not _is_environment(here / name)
             )  # fmt: skip
             seen += len(folders) + len(names)
             if seen > _ENTRIES:
                 return
             yield from (here / name for name in sorted(names) if name.endswith(".py"))
+
+
+def _is_environment(directory: Path) -> bool:
+    """Whether Python packages are installed there. pathlib raises where we may not enter the directory."""
+    return os.path.exists(directory / "pyvenv.cfg")  # noqa: PTH110 - see above
+
+
+def _places(context: Context) -> list[Path]:
+    """Where to look: the directories and files that `testpaths` names, which may be patterns."""
+    found: list[Path] = []
+    for text in context.configuration.testpaths:
+        names = glob(text, root_dir=context.root, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        found += [context.root / name for name in sorted(names)]
+    return found or [context.root]

@@ -57,12 +57,17 @@ def _search(directory: Path, depth: int) -> Iterator[Path]:
         return  # a data directory, say: what we may not read is not this project's configuration
     for name in names:
         below = directory / name
-        if name.startswith(".") or name in _NOT_OURS or (below / "pyvenv.cfg").exists():
+        if name.startswith(".") or name in _NOT_OURS or _is_there(below / "pyvenv.cfg"):
             continue
-        if (below / NAME).is_file():
+        if _is_there(below / NAME):
             yield below / NAME
         if depth > 1:
             yield from _search(below, depth - 1)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file is there, as far as we may know: pathlib raises where we may not enter its directory."""
+    return os.path.isfile(path)  # noqa: PTH113 - see above
 
 
 def _none(root: Path) -> NoAlembicConfigError:

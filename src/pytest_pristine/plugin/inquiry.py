@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pytest_pristine import settings
+from pytest_pristine.diagnosis.configuration import ANSWER
 
-_ANSWER = "PRISTINE_INQUIRY_ANSWER"
 _PLUGIN = "pytest_pristine.plugin"
 
 
@@ -26,14 +26,14 @@ def pytest_cmdline_main(config: pytest.Config) -> int:
         "file": None if config.inipath is None else str(config.inipath),
         "options": _options(config),
         "values": _values(config),
-        "keys": sorted(config.inicfg),
+        "keys": sorted(getattr(config, "inicfg", ())),  # there is no public way to see keys that are not registered
         "registered": sys.modules.get(_PLUGIN) in config.pluginmanager.get_plugins(),
         "blocked": config.pluginmanager.is_blocked("pristine"),
         "plugins": sorted({str(found.project_name) for _, found in config.pluginmanager.list_plugin_distinfo()}),
         "testpaths": config.getini("testpaths"),
         "patterns": config.getini("python_files"),
     }
-    Path(os.environ[_ANSWER]).write_text(json.dumps(answer), encoding="utf-8")
+    Path(os.environ[ANSWER]).write_text(json.dumps(answer), encoding="utf-8")
     return 0
 
 
