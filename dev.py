@@ -1,7 +1,8 @@
 """What a developer of this repository runs. It needs Python 3.11 and a package index, nothing else.
 
 python3 dev.py demo              the guide's integration tests, on a Postgres that comes with the environment
-python3 dev.py test [...]        every test; arguments go to pytest
+python3 dev.py test [...]        every test, on PostgreSQL 18, 16 and 15; arguments go to pytest, after
+                                 `--postgres 18`, if that is given: then on that version alone
 python3 dev.py engine [...]      tests with a real container engine (root, Podman); arguments go to pytest
 python3 dev.py acceptance [...]  real migrations of other people's packages; arguments go to pytest
 python3 dev.py lint              ruff, mypy for each platform, import contracts
@@ -91,12 +92,14 @@ def demo(_: list[str]) -> int:
 
 def test(arguments: list[str]) -> int:
     """Run every test but the acceptance tests, which have environments of their own."""
+    # Which versions are tested is no business of the guide's tests.
+    further = arguments[2:] if arguments[:1] == ["--postgres"] else arguments
     statuses = {
-        "product (tests)": run(["pytest", "tests", "-m", "not engine", *arguments]),
-        "guide (backend/tests/integration)": run([*shlex.split(GUIDE), *arguments], PYTHONPATH="."),
+        "product (tests)": run(["python", "tests/versions.py", *arguments]),
+        "guide (backend/tests/integration)": run([*shlex.split(GUIDE), *further], PYTHONPATH="."),
     }
     # Arguments may select tests of one group alone.
-    return summarise(statuses, passing=(0, NO_TESTS) if arguments else (0,))
+    return summarise(statuses, passing=(0, NO_TESTS) if further else (0,))
 
 
 def acceptance(arguments: list[str]) -> int:

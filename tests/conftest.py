@@ -156,8 +156,10 @@ class Home:
         return found
 
     def postmasters(self) -> list[psutil.Process]:
-        """The main processes of the servers that run in this home."""
-        return [process for process in self.processes(" -D ") if process.name().startswith("postgres")]
+        """The main processes of the servers that run in this home; their new children look the same for a while."""
+        found = [process for process in self.processes(" -D ") if process.name().startswith("postgres")]
+        parents = {process.pid for process in found}
+        return [process for process in found if _parent(process) not in parents]
 
     def keepers(self) -> list[psutil.Process]:
         """The keepers of this home."""
@@ -176,6 +178,13 @@ class Home:
             postmaster.send_signal(signal.SIGQUIT)
         wait_until(lambda: not self.postmasters(), "the servers of the home stop")
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _parent(process: psutil.Process) -> int:
+    try:
+        return process.ppid()
+    except psutil.NoSuchProcess:
+        return process.pid  # it has ended, and is none of them
 
 
 def _memory_is_large() -> bool:

@@ -1,0 +1,115 @@
+"""Run the tests on each version of PostgreSQL: `python tests/versions.py [--postgres 18 ...] [arguments of pytest]`.
+
+18 and 16 come as wheels; 15 is Debian's package, and a run without it says so. Versions are tested beside each other,
+two at a time, and their output is shown as each is done; a single one is shown as it goes. The last thing printed is
+a table. The exit status is 1 when a test failed, or, where CI is set, when a version was not tested.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+VERSIONS = (18, 16, 15)
+DEBIANS, PACKAGE = 15, "postgresql-15"
+# Runs at a time. They take turns at waiting for servers: two keep two cores busy.
+TOGETHER = 2
+# pytest's exit status when the arguments selected no test.
+_NO_TESTS = 5
+_shown = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of the tests on one version.
+
+    Attributes:
+        major: The version.
+        status: pytest's exit status; None when it was not run.
+        counts: The numbers of tests that passed, failed and were skipped, as JUnit's format has them.
+        seconds: How long it took.
+    """
+
+    major: int
+    status: int | None
+    counts: tuple[int, int, int] = (0, 0, 0)
+    seconds: float = 0
+
+    def row(self) -> str:
+        """A line of the table."""
+        passed, failed, skipped = self.counts
+        if self.status is None:
+            return f"{self.major:>10}  NOT TESTED: it is not here. apt-get install {PACKAGE}"
+        words = "passed" if self.status in (0, _NO_TESTS) else f"FAILED, exit status {self.status}"
+        return f"{self.major:>10}{passed:>8}{failed:>8}{skipped:>8}{self.seconds:>8.0f} s  {words}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run them; gives the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--postgres", type=int, action="append", choices=VERSIONS, help="on this version alone")
+    chosen, further = parser.parse_known_args(arguments)
+    majors = chosen.postgres or VERSIONS
+    with tempfile.TemporaryDirectory(prefix="versions-") as scratch, ThreadPoolExecutor(TOGETHER) as pool:
+        results = list(pool.map(lambda major: _test(major, further, Path(scratch), alone=len(majors) == 1), majors))
+    print(f"\n{'PostgreSQL':>10}{'passed':>8}{'failed':>8}{'skipped':>8}{'took':>8}")
+    for result in results:
+        print(result.row())
+    return int(any(map(_is_bad, results)))
+
+
+def _is_bad(result: Result) -> bool:
+    if result.status is None:
+        return bool(os.environ.get("CI"))
+    return result.status not in (0, _NO_TESTS)
+
+
+def _test(major: int, further: Sequence[str], scratch: Path, *, alone: bool) -> Result:
+    if not _is_here(major):
+        return Result(major, None)
+    junit, output = scratch / f"{major}.xml", scratch / f"{major}.txt"
+    # Each run has a cache of its own: they would fight for one.
+    cache = ["-o", f"cache_dir=.pytest_cache/{major}"]
+    command = [sys.executable, "-m", "pytest", "tests", "-m", "not engine", f"--junitxml={junit}", *cache, *further]
+    environ = {**os.environ, "PRISTINE_TEST_POSTGRES": str(major)}
+    began = time.monotonic()
+    print(f"PostgreSQL {major}: {'' if alone else 'tests run, and are shown when they are done'}", flush=True)
+    if alone:
+        status = subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
+    else:
+        with output.open("w", encoding="utf-8") as file:
+            status = subprocess.run(
+                command, cwd=ROOT, env=environ, check=False, stdout=file, stderr=subprocess.STDOUT
+            ).returncode
+        with _shown:
+            print(f"\nPostgreSQL {major}\n{output.read_text(encoding='utf-8')}", flush=True)
+    return Result(major, status, _counts(junit), time.monotonic() - began)
+
+
+def _is_here(major: int) -> bool:
+    return major != DEBIANS or Path(f"/usr/lib/postgresql/{major}/bin/initdb").exists()
+
+
+def _counts(junit: Path) -> tuple[int, int, int]:
+    """Passed, failed and skipped; nothing when pytest came to write no report."""
+    if not junit.exists():
+        return 0, 0, 0
+    (suite,) = ET.parse(junit).getroot().iter("testsuite")  # noqa: S314 - pytest wrote it
+    number = {name: int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")}
+    failed = number["failures"] + number["errors"]
+    return number["tests"] - failed - number["skipped"], failed, number["skipped"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
