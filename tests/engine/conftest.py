@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_pristine import operating_system
+from pytest_pristine import operating_system, settings
+from pytest_pristine.servers import resolver
+from pytest_pristine.servers.resolver import Server
 from tests.conftest import Home, Project, lay_out
 from tests.engine import podman
 from tests.engine.podman import Engine
@@ -45,3 +47,17 @@ def contained(tmp_path: Path, home: Home, engine: Engine) -> Project:
     project = lay_out(tmp_path, home)
     environ = {"DOCKER_HOST": engine.host, "PRISTINE_SERVER": "docker", "PRISTINE_LINGER": "0"}
     return Project(project.path, {**project.environ, **environ})
+
+
+def resolve(home: Home, engine: Engine, host: str | None = None, **environ: str) -> Server:
+    """Look for a server as a run does that wants a container, of the engine that listens at `host` if it is given."""
+    named = {"PRISTINE_HOME": str(home.path), "PRISTINE_SERVER": "docker", "PRISTINE_LINGER": "0", **environ}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", host or engine.host)
+        return resolver.resolve(settings.resolve(named))
+
+
+def directory(home: Home) -> Path:
+    """The directory of the one container."""
+    (found,) = (home.path / "servers").glob("docker-*")
+    return found

@@ -61,10 +61,19 @@ def build(podman: Callable[..., subprocess.CompletedProcess[str]]) -> None:
 
 def _install(root: Path) -> None:
     """Install Debian and its PostgreSQL in a directory, from where this machine has its own packages."""
-    sites = _ask("apt-get", "indextargets", "--format", "$(SITE) $(CODENAME) $(COMPONENT)", "Created-By: Packages")
-    site, release, _ = next(line for line in sites.splitlines() if line.endswith(" main")).split()
-    packages = ["--variant=minbase", "--include=postgresql-15"]
-    _ask("debootstrap", *packages, release, str(root), site)
+    release = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    # In a mount namespace of its own: however it ends, nothing stays mounted in the directory.
+    command = ["unshare", "--mount", "--propagation", "private", "debootstrap", "--variant=minbase"]
+    _ask(*command, "--include=postgresql-15", release, str(root), _site(release))
+
+
+def _site(release: str) -> str:
+    """Where this machine has the packages of its release from."""
+    known = _ask("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(SITE)", "Created-By: Packages")
+    sites = [line.split()[2] for line in known.splitlines() if line.startswith(f"{release} main ")]
+    if not sites:
+        raise RuntimeError(f"apt knows no packages of the release {release or 'that this is'}: apt-get update")
+    return sites[0]
 
 
 def _no_devices(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

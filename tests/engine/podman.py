@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from filelock import FileLock
 
 from tests.conftest import wait_until
 from tests.engine import image
@@ -80,13 +82,44 @@ class Engine:
         """The names of the containers that run."""
         return self.podman("ps", "--format", "{{.Names}}").stdout.split()
 
+    def wait_until_empty(self) -> None:
+        """Wait until no container is left."""
+        wait_until(lambda: not self.containers(), "the container is removed")
+
+    @contextmanager
+    def made(self, entrypoint: str) -> Iterator[str]:
+        """An image that runs a line of shell instead of a server; gives its name."""
+        name = "localhost/made:1"
+        with tempfile.TemporaryDirectory() as context:
+            words = json.dumps(["sh", "-c", entrypoint])
+            (Path(context) / "Containerfile").write_text(f"FROM {self.image}\nENTRYPOINT {words}\n", encoding="utf-8")
+            self.podman("build", "--isolation", "chroot", "--pull-never", "--tag", name, context)
+        try:
+            yield name
+        finally:
+            self.podman("rmi", "--force", name)
+
+    @contextmanager
+    def listening(self, socket: Path) -> Iterator[None]:
+        """Serve Docker's API on a socket."""
+        with subprocess.Popen(
+            [*self.command, "system", "service", "--time=0", f"unix://{socket}"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environ,
+        ) as service:  # fmt: skip
+            try:
+                wait_until(socket.exists, "the engine listens")
+                yield
+            finally:
+                service.terminate()
+
 
 @contextmanager
 def serve(image_name: str = image.NAME) -> Iterator[Engine]:
     """Run an engine that has the image, and remove its containers at the end."""
     kept = _KEPT / image.digest()
     kept.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="pristine-engine-") as scratch:
+    # All containers in the storage are removed at the end: two sessions in one checkout take turns.
+    with FileLock(kept / "lock"), tempfile.TemporaryDirectory(prefix="pristine-engine-") as scratch:
         configuration = Path(scratch) / "containers.conf"
         configuration.write_text(_CONFIGURATION, encoding="utf-8")
         environ = {**os.environ, "CONTAINERS_CONF": str(configuration)}
@@ -96,23 +129,10 @@ def serve(image_name: str = image.NAME) -> Iterator[Engine]:
         try:
             if not engine.podman("images", "--quiet", image_name).stdout:
                 image.build(engine.podman)
-            with _service(command, socket, environ):
+            with engine.listening(socket):
                 yield engine
         finally:
             engine.podman("rm", "--force", "--all", "--volumes", "--time", "0")
-
-
-@contextmanager
-def _service(command: tuple[str, ...], socket: Path, environ: dict[str, str]) -> Iterator[None]:
-    with subprocess.Popen(
-        [*command, "system", "service", "--time=0", f"unix://{socket}"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ,
-    ) as service:  # fmt: skip
-        try:
-            wait_until(socket.exists, "the engine listens")
-            yield
-        finally:
-            service.terminate()
 
 
 def answers(url: str) -> bool:

@@ -51,10 +51,12 @@ def guides_container(engine: Engine) -> Iterator[None]:
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env={**engine.environ, "DOCKER_HOST": engine.host},
     ) as client:  # fmt: skip
-        wait_until(lambda: answers(DEFAULT_URL), "the container's server answers")
-        yield
-        engine.podman("stop", "--all")
-        client.wait(timeout=60)
+        try:
+            wait_until(lambda: answers(DEFAULT_URL), "the container's server answers")
+            yield
+        finally:
+            engine.podman("stop", "--all")
+            client.wait(timeout=60)
 
 
 @pytest.mark.usefixtures("guides_container")

@@ -89,8 +89,8 @@ class Container:
         operating_system.write_private(self.directory / _ENGINE, json.dumps(dict(found.environment)))
         _provide(found, image, sought)
         password = secrets.token_urlsafe(24)
-        handle = self._create(found, image, port, password, sought)
         try:
+            handle = self._create(found, image, port, password, sought)
             with progress.doing(f"starting a container of {image}"):
                 url = _wait(handle, found, password, sought)
         except BaseException:
@@ -150,7 +150,6 @@ class Container:
             )  # fmt: skip
             handle.start()
         except ERRORS as error:
-            self.stop()
             raise StartError(sought, f"the engine cannot start it: {_said(error)}", _another_port(port)) from None
         return handle
 
@@ -232,9 +231,10 @@ def _wait(handle: Handle, found: Engine, password: str, sought: str) -> URL:
         if handle.status in ("exited", "dead"):
             problem = f"the container ended with status {handle.attrs['State']['ExitCode']}"
             break
-        for url in _addresses(handle, found, password):
-            if connections.answers(url):
-                return url
+        addresses = _addresses(handle, found, password)
+        if any(map(connections.answers, addresses)):
+            # It may have come up after the first was tried, which is the one that people know.
+            return next(filter(connections.answers, addresses), addresses[0])
         time.sleep(_INTERVAL)
     raise StartError(sought, f"{problem}. Its log ends:\n{_log(handle, password)}", ["docker logs shows all of it"])
 

@@ -7,6 +7,8 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING
 
+from sqlalchemy.engine import URL
+
 from pytest_pristine import operating_system
 from pytest_pristine.servers import home, keeper, leases
 from pytest_pristine.servers.needs import Needs
@@ -14,6 +16,7 @@ from pytest_pristine.servers.sources import Found, Offer, Rejection
 from pytest_pristine.settings import Settings, linger
 
 if TYPE_CHECKING:
+    from pytest_pristine.servers.container import Container
     from pytest_pristine.servers.engine import Engine
 
 # The image of the guide, of whichever version is asked for.
@@ -58,7 +61,7 @@ def _lease(settings: Settings, found: Engine, image: str) -> Offer:
     directory = home.server(home.provide(settings.home, None), f"{keeper.CONTAINER_PREFIX}{digest}")
     container = Container(directory)
     with container.lock():
-        url = container.running() or container.start(found, image, port)
+        url = container.running() or _start_kept(container, found, image, port)
         lease = leases.take(directory, linger(settings))
         keeper.ensure(directory)
 
@@ -67,3 +70,13 @@ def _lease(settings: Settings, found: Engine, image: str) -> Offer:
         lease.release()
 
     return Offer(url, f"docker, {image}", release=release)
+
+
+def _start_kept(container: Container, found: Engine, image: str, port: int | None) -> URL:
+    """Start the container and, before it, its keeper: if we are killed in between, there is one who removes it."""
+    keeper.ensure(container.directory)
+    try:
+        return container.start(found, image, port)
+    except BaseException:
+        keeper.dismiss(container.directory)
+        raise
