@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,6 +12,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+from pytest_pristine import settings
+from pytest_pristine.cli import parser
 
 ROOT = Path(__file__).parents[2]
 # The rest of the repository is environments, caches and what was built.
@@ -75,3 +79,27 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
     document = tmp_path / "README.md"
     document.write_text("# A heading\n[a](#a-heading) [b](README.md) [c](#no) [d](no.md) [e](https://example.org)\n")
     assert _broken(document) == ["#no", "no.md"]
+
+
+def test_the_readme_has_every_setting() -> None:
+    """The README's table has each setting with its option, its variable and its ini key."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [f"| `{each.option}` | `{each.environ}` | `{each.ini}` |" for each in settings.ALL]
+    assert [row for row in rows if row not in text] == []
+
+
+def test_every_command_is_documented() -> None:
+    """The documents of the command line have each command and each of its options."""
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8") + (ROOT / "docs/doctor.md").read_text(
+        encoding="utf-8"
+    )
+    (commands,) = (each for each in parser.build()._actions if isinstance(each, argparse._SubParsersAction))
+    wanted = [f"`pristine {name}`" for name in commands.choices]
+    wanted += [
+        option
+        for command in commands.choices.values()
+        for action in command._actions
+        for option in action.option_strings
+        if option.startswith("--") and option != "--help"
+    ]
+    assert [word for word in wanted if word not in text] == []
