@@ -49,7 +49,7 @@ SETTINGS = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "200",
-    "max_locks_per_transaction": "64",
+    "max_locks_per_transaction": "256",
     "max_wal_size": "2GB",
 }
 
