@@ -105,7 +105,7 @@ MUTATIONS = [
     Mutation(GUIDED, "        oids |= self.probes.ask(self._unlogged, fresh)\n", "", WAYS.format("not_logged")),
     Mutation(GUIDED, "written | schema.moved", "written", TRUNCATED),
     Mutation(GUIDED, "since.is_told and wal", "wal", OPEN),
-    Mutation(GUIDED, "<= self._limit", "<= 2**62", WAYS.format("much_is_not_read")),
+    Mutation(GUIDED, "<= self.limit", "<= 2**62", WAYS.format("much_is_not_read")),
     Mutation(GUIDED, "errors.UndefinedFile, ", "", WAYS.format("wal_that_is_gone")),
     Mutation(GUIDED, ", errors.InvalidParameterValue)", ")", WAYS.format("beyond_the_wal")),
     Mutation(GUIDED, "        self._suspects = frozenset()\n", "        pass\n", OPEN),

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from pytest_pristine.isolation import watch
-from pytest_pristine.isolation.gate import Look
+from pytest_pristine.isolation.changes import Mark
+from pytest_pristine.isolation.gate import Ahead, Look
 from pytest_pristine.isolation.isolation import Isolation
 from tests.isolation.conftest import Client, MakePlace, Place
 
@@ -238,20 +239,48 @@ def test_one_that_begins_while_we_look(place: MakePlace, monkeypatch: pytest.Mon
     before = made.dump()
     isolation.restore()
     made.run("INSERT INTO other (text) VALUES ('x')")
-    look = isolation._watch.gate.look
-    clients: list[Client] = []
+    watch, clients = isolation._watch, list[Client]()
 
-    def early() -> Look:
-        seen = look()
+    def early(_: Mark) -> Look:
+        seen = watch.gate.look()
         if not clients:
             clients.append(begin(made, ALL))
         return replace(seen, position=None)
 
-    monkeypatch.setattr(isolation._watch.gate, "look", early)
+    monkeypatch.setattr(watch, "look", early)
     isolation.restore()
     made.run("INSERT INTO other (text) VALUES ('x')")
     isolation.restore()
     committed(made, isolation, before, clients[0], [])
+
+
+def test_one_that_begins_while_we_read_ahead(place: MakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read ahead does not count when a transaction began meanwhile, whose writes it has without its name."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    before = made.dump()
+    isolation.restore()
+    made.run("INSERT INTO other (text) VALUES ('x')")
+    watch, clients = isolation._watch, list[Client]()
+    look = watch.look
+
+    def late(mark: Mark) -> Look:
+        seen = look(mark)
+        if clients or seen.ahead is None:
+            return seen
+        clients.append(begin(made, ALL))
+        assert watch.wal_guided is not None
+        reader = watch.wal_guided.reader
+        flushed = reader.flush()
+        writes = reader.written(mark.position, flushed.position, mark.own, writers=False)
+        return replace(seen, ahead=Ahead(flushed, frozenset(writes)))
+
+    monkeypatch.setattr(watch, "look", late)
+    isolation.restore()
+    made.run("INSERT INTO other (text) VALUES ('x')")
+    isolation.restore()
+    assert bool(clients) is (watch.wal_guided is not None), "roles that cannot read the WAL read nothing ahead"
+    committed(made, isolation, before, clients[0] if clients else begin(made, ALL), [])
 
 
 def test_suspicion_ends(place: MakePlace) -> None:

@@ -153,7 +153,7 @@ def test_wal_that_is_gone(place: MakePlace) -> None:
     before = made.dump()
     way(isolation, made, *MUTATING)
     if isolation._watch.wal_guided is not None:
-        isolation._watch.wal_guided._limit = 2**62
+        isolation._watch.wal_guided.limit = 2**62
     made.run(*MUTATING)
     recycle(made)
     assert way(isolation, made) is Probes
@@ -483,26 +483,21 @@ def test_a_test_that_only_reads(place: MakePlace) -> None:
     assert eventually(lambda: way(isolation, made, *READING_ONLY) is None)
 
 
-def test_one_round_trip(one_place: MakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A restore after a test that only read is one statement."""
+def test_one_round_trip(one_place: MakePlace, tmp_path: Path) -> None:
+    """A restore after a test that only read waits for one answer."""
     made = one_place(SCHEMA)
     isolation = made.isolation()
     isolation.restore()
-    statements: list[object] = []
-    connection = isolation._watch.connection
-    execute = connection.execute
-
-    def counted(query: object, *arguments: object, **options: object) -> object:
-        statements.append(query)
-        return execute(query, *arguments, **options)  # type: ignore[call-overload]
-
-    monkeypatch.setattr(connection, "execute", counted)
+    connection = isolation._watch.connection.pgconn
 
     def once() -> bool:
         made.run(*READING_ONLY)
-        statements.clear()
-        isolation.restore()
-        return len(statements) == 1
+        with (tmp_path / "messages").open("w+", encoding="utf-8") as messages:
+            connection.trace(messages.fileno())
+            isolation.restore()
+            connection.untrace()
+            messages.seek(0)
+            return sum("\tReadyForQuery\t" in line for line in messages) == 1
 
     assert eventually(once)
 

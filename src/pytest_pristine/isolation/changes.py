@@ -10,6 +10,7 @@ from pytest_pristine.isolation.catalogue import Relation
 from pytest_pristine.isolation.freshness import Fresh
 from pytest_pristine.isolation.schema import SchemaChanges
 from pytest_pristine.postgres.snapshots import Snapshot
+from pytest_pristine.postgres.wal import Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Moment:
         readable: Up to where the WAL was flushed and can be read; None when it was not.
         position: Up to where it was written; see `Mark`.
         own: Full ids of our own transactions since the mark, which changed nothing.
+        writes: What was written between the mark and `readable`, where that was read already.
     """
 
     snapshot: Snapshot
@@ -81,6 +83,7 @@ class Moment:
     readable: str | None
     position: str
     own: tuple[int, ...] = ()
+    writes: frozenset[Write] | None = None
 
 
 class ChangeDetector(Protocol):

@@ -216,7 +216,7 @@ class Isolation:
 
         It does not matter whether we would write to the table: the next test may, and wait for ever.
         """
-        look = self._watch.gate.look()
+        look = self._watch.look(self._mark)
         blocking, deadline = look.blocking, time.monotonic() + self._timeout
         while blocking:
             if time.monotonic() > deadline:

@@ -63,6 +63,8 @@ class Probes:
 
     def ask(self, questions: Sequence[Question], fresh: Fresh) -> set[int]:
         """Oids of the relations that changed."""
+        if not questions:
+            return set()  # an empty pipeline is a round trip, too
         with self.connection.pipeline():
             answers = [
                 self.connection.execute(query, fresh.parameters if counts else None, prepare=True)

@@ -228,6 +228,7 @@ class SchemaWatch:
 
     connection: Connection
     _catalogues: dict[int, _Catalogue] = field(init=False)
+    _totals: dict[int, int] = field(init=False)
     _counts: dict[int, int] = field(init=False)
     _lasting: dict[int, int] = field(init=False)
     _contents: dict[int, frozenset[tuple[int, int]]] = field(init=False)
@@ -238,6 +239,7 @@ class SchemaWatch:
         rows = self.connection.execute(_CATALOGUES, [list(_IGNORED)]).fetchall()
         found = (_Catalogue(int(str(oid)), str(name), tuple(columns)) for oid, name, columns in rows)  # type: ignore[arg-type]
         self._catalogues = {catalogue.oid: catalogue for catalogue in found}
+        self._totals = {oid: total for oid, total, _ in self._glance(self._catalogues, EVERYTHING)}
         self._counts = {oid: count for oid, count, _ in self._count(self._catalogues, EVERYTHING)}
         self._lasting = dict(self._count_lasting(self._catalogues))
         self._contents = {oid: self._content(oid) for oid, each in self._catalogues.items() if each.name in _COMPARED}
@@ -251,11 +253,15 @@ class SchemaWatch:
             written: Oids of the relations that were written to; None when any may have been.
             fresh: Which rows were written since; what we wrote ourselves never changes the schema.
         """
-        suspects = self._suspects(written)
-        if suspects:
-            counted = self._count(suspects, fresh)
-            suspects = [oid for oid, count, new in counted if new or count != self._counts[oid] or self._hides(oid)]
+        totals = {oid: total for oid, total, new in self._glance(self._suspects(written), fresh)
+                  if new or total != self._totals[oid]}  # fmt: skip
+        suspects = [
+            oid for oid, count, new in self._count(totals, fresh)
+            if new or count != self._counts[oid] or self._hides(oid)
+        ]  # fmt: skip
         changes = self._look_closer(suspects, fresh) if suspects else SchemaChanges()
+        if not changes.catalogues:
+            self._totals |= totals
         if (written is None or not _SHARED.isdisjoint(written)) and self._describe_database() != self._database:
             altered = (
                 *changes.altered,
@@ -295,8 +301,27 @@ class SchemaWatch:
             suspects.add(PG_CLASS)
         return sorted(suspects)
 
-    def _count(self, oids: Iterable[int], fresh: Fresh) -> list[tuple[int, int, int]]:
-        """Each catalogue with the number of its rows, and of those that are fresh."""
+    def _glance(self, oids: Collection[int], fresh: Fresh) -> list[tuple[int, int, bool]]:
+        """Each catalogue with the number of its rows, and whether one of them may be fresh.
+
+        Where none is, none was added; and where none was added and the number is the same, none is gone.
+        """
+        if not oids:
+            return []
+        query = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT {}::oid, count(*), min(age(xmin)) <= age(%(following)s::xid) FROM {}").format(
+                sql.Literal(oid), self._catalogues[oid].identifier
+            )
+            for oid in oids
+        )
+        rows = self.connection.execute(query, {"following": fresh.parameters["following"]}, prepare=True)
+        # The oldest of the open transactions may be older than all that the youngest row was written by.
+        return [(int(str(oid)), int(str(total)), bool(new or fresh.open)) for oid, total, new in rows]
+
+    def _count(self, oids: Collection[int], fresh: Fresh) -> list[tuple[int, int, int]]:
+        """Each catalogue with the number of its rows, and of those that are fresh; temporary ones are partly left out."""
+        if not oids:
+            return []
         query = sql.SQL(" UNION ALL ").join(
             sql.SQL("SELECT {}::oid, count(*) FILTER (WHERE {}), count(*) FILTER (WHERE {}) FROM {}").format(
                 sql.Literal(oid), self._catalogues[oid].in_lasting_namespace, FRESH, self._catalogues[oid].identifier

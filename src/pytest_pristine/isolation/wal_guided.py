@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from psycopg import errors
-
 from pytest_pristine.isolation.baseline import Baseline
 from pytest_pristine.isolation.changes import Changes, Mark, Moment
 from pytest_pristine.isolation.probes import Probes
@@ -37,6 +35,7 @@ class WalGuided:
         baseline: The relations to look for.
         schema: Watches the catalogues.
         probes: Asks for what writes no WAL.
+        limit: Bytes of WAL that take as long to read as asking takes.
     """
 
     reader: Reader
@@ -44,10 +43,10 @@ class WalGuided:
     schema: SchemaWatch
     probes: Probes
     _suspects: frozenset[Write] = frozenset()
-    _limit: int = field(init=False)
+    limit: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._limit = _BYTES + _BYTES_PER_RELATION * len(self.baseline.relations)
+        self.limit = _BYTES + _BYTES_PER_RELATION * len(self.baseline.relations)
         self._unlogged = self.probes.asking([relation for relation in self.baseline.relations if relation.unlogged])
 
     def changes(self, since: Mark, until: Moment) -> Changes | None:
@@ -74,14 +73,16 @@ class WalGuided:
 
     def is_near(self, since: Mark, position: str) -> bool:
         """Whether the WAL between a mark and a position tells all, and takes no longer to read than asking takes."""
-        return since.is_told and wal.distance(since.position, position) <= self._limit
+        return since.is_told and wal.distance(since.position, position) <= self.limit
 
     def _read(self, since: Mark, until: Moment) -> set[Write] | None:
+        if until.writes is not None:
+            return set(until.writes)
         if until.readable is None or not self.is_near(since, until.readable):
             return None
         writers = bool(until.open)
         try:
             return self.reader.written(since.position, until.readable, (*since.own, *until.own), writers=writers)
-        except (errors.InternalError_, errors.UndefinedFile, errors.InvalidParameterValue) as error:
+        except wal.UNREADABLE as error:
             _log.debug("the WAL cannot be read: %s", error)
             return None

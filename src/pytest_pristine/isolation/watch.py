@@ -81,7 +81,7 @@ class Watch:
         probes = Probes(connection, baseline, schema)
         reader = wal.reader(connection)
         guided = None if reader is None else WalGuided(reader, baseline, schema, probes)
-        gate = Gate(connection, baseline)
+        gate = Gate(connection, baseline, reader)
         # What was written until now, by ourselves among others, is found by the first look.
         look = gate.look()
         told = look.snapshot.open
@@ -144,9 +144,19 @@ class Watch:
         """Whether row-level security hides rows of some table from our role."""
         return any(relation.hidden for relation in self.baseline.relations)
 
+    def look(self, since: Mark) -> Look:
+        """Look at the server, and at what was written since, where that comes with it."""
+        return self.gate.look() if self.wal_guided is None else self.gate.look_ahead(since, self.wal_guided.limit)
+
     def moment(self, look: Look, since: Mark) -> Moment:
         """The moment of a look, with the WAL flushed where it is to be read."""
         guided = self.wal_guided
+        if look.ahead is not None:
+            flushed = look.ahead.flushed
+            snapshot = replace(look.snapshot, following=look.snapshot.following_at(flushed.following))
+            if not self._open(snapshot, since, flushed.own):
+                position = flushed.position
+                return Moment(snapshot, (), position, position, flushed.own, look.ahead.writes)
         if guided is None or look.position is not None or not guided.is_near(since, look.inserted):
             return Moment(look.snapshot, self._open(look.snapshot, since), look.position, look.inserted)
         flushed = guided.reader.flush()

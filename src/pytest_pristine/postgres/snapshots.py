@@ -35,6 +35,10 @@ class Snapshot:
         """Ids of all transactions that had not ended. The running ones have no parts, which savepoints begin, in it."""
         return (*self.running, *range(self.xmax, self.following))
 
+    def __str__(self) -> str:
+        """As Postgres writes it."""
+        return f"{min(self.running, default=self.xmax)}:{self.xmax}:{','.join(map(str, self.running))}"
+
     def following_at(self, following: int) -> int:
         """The full id of the next transaction at a later time, from the value of `NEXT` then."""
         return self.xmax + (following - self.xmax) % _EPOCH

@@ -8,7 +8,7 @@ Postgres writes them, `0/1C12000`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from psycopg import errors, sql
@@ -38,6 +38,9 @@ _DECLARE_RECORDS = """
     RETURNS SETOF record LANGUAGE c STRICT AS '$libdir/pg_walinspect', 'pg_get_wal_records_info'
 """
 
+# What Postgres says when a part of the WAL is not there any more, or not yet.
+UNREADABLE = (errors.InternalError_, errors.UndefinedFile, errors.InvalidParameterValue)
+
 # Records that change no row: locks, cleaning up after dead rows, and statistics overwritten in place. What is not
 # named here counts as a change.
 _HARMLESS = (
@@ -50,26 +53,28 @@ _HARMLESS = (
 _FROM_BLOCKS = """
     WITH files AS MATERIALIZED (
         SELECT DISTINCT reltablespace AS space, reldatabase AS database, relfilenode AS node,
-               CASE WHEN %(writers)s THEN xid ELSE '0' END AS xid
-        FROM {}.pg_get_wal_block_info(%(start)s, %(until)s, false)
+               CASE WHEN {writers} THEN xid ELSE '0' END AS xid
+        FROM {functions}.pg_get_wal_block_info({start}, {until}, false)
         WHERE relforknumber = 0 AND resource_manager IN ('Heap', 'Heap2', 'Sequence')
-          AND replace(record_type, '+INIT', '') <> ALL (%(harmless)s) AND xid <> ALL (%(own)s::xid[])
+          AND replace(record_type, '+INIT', '') <> ALL ({harmless}) AND xid <> ALL ({own}::xid[])
     )
-    SELECT DISTINCT pg_filenode_relation(space, node)::oid, xid FROM files WHERE database IN (0, %(database)s)
+    SELECT DISTINCT pg_filenode_relation(space, node)::oid AS relation, xid
+    FROM files WHERE database IN (0, {database})
 """
 # The first block of such a record is the relation's own: "blkref #0: rel 1663/16384/16398 fork main blk 0".
 _FROM_RECORDS = """
     WITH names AS MATERIALIZED (
-        SELECT DISTINCT split_part(block_ref, ' ', 4) AS name, CASE WHEN %(writers)s THEN xid ELSE '0' END AS xid
-        FROM {}.pg_get_wal_records_info(%(start)s, %(until)s)
+        SELECT DISTINCT split_part(block_ref, ' ', 4) AS name, CASE WHEN {writers} THEN xid ELSE '0' END AS xid
+        FROM {functions}.pg_get_wal_records_info({start}, {until})
         WHERE block_ref IS NOT NULL AND resource_manager IN ('Heap', 'Heap2', 'Sequence')
-          AND replace(record_type, '+INIT', '') <> ALL (%(harmless)s) AND xid <> ALL (%(own)s::xid[])
+          AND replace(record_type, '+INIT', '') <> ALL ({harmless}) AND xid <> ALL ({own}::xid[])
     ), files AS (
         SELECT split_part(name, '/', 1)::oid AS space, split_part(name, '/', 2)::oid AS database,
                split_part(name, '/', 3)::oid AS node, xid
         FROM names
     )
-    SELECT DISTINCT pg_filenode_relation(space, node)::oid, xid FROM files WHERE database IN (0, %(database)s)
+    SELECT DISTINCT pg_filenode_relation(space, node)::oid AS relation, xid
+    FROM files WHERE database IN (0, {database})
 """
 
 # A relation's oid with the lower half of the id of a transaction that wrote to it, 0 when that was not asked for. What
@@ -84,12 +89,43 @@ class Reader:
     Attributes:
         connection: To the database whose relations are asked for.
         database: Its oid.
-        query: Reads.
+        functions: The schema with the functions of pg_walinspect.
     """
 
     connection: Connection
     database: int
-    query: bytes
+    functions: sql.Identifier
+    _query: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = ("start", "until", "own", "writers")
+        query = self.query(**{name: sql.Placeholder(name) for name in names}).as_bytes(None)
+        object.__setattr__(self, "_query", query)  # composed once
+
+    @property
+    def _flushes_by_message(self) -> bool:
+        return _major(self.connection) >= _FIRST_WITH_FLUSH
+
+    def flushing(self, taken: sql.Identifier) -> sql.Composed:
+        """Statements of a procedure in PL/pgSQL that do what `flush` does.
+
+        Args:
+            taken: The text variable that gets the id of the transaction that it took.
+        """
+        if self._flushes_by_message:
+            return sql.SQL("PERFORM {};").format(sql.SQL(_BY_MESSAGE))
+        statements = sql.SQL("PERFORM {}; {} := pg_current_xact_id()::text; COMMIT;")
+        return statements.format(sql.SQL(_BY_COMMIT), taken)
+
+    def query(
+        self, *, start: sql.Composable, until: sql.Composable, own: sql.Composable, writers: sql.Composable
+    ) -> sql.Composed:
+        """The query that `written` asks, for other statements; its columns are `relation` and `xid`."""
+        text = _FROM_BLOCKS if _major(self.connection) >= _FIRST_WITH_BLOCKS else _FROM_RECORDS
+        return sql.SQL(text).format(
+            functions=self.functions, start=start, until=until, own=own, writers=writers,
+            harmless=sql.Literal(list(_HARMLESS)), database=sql.Literal(self.database),
+        )  # fmt: skip
 
     def written(self, start: str, until: str, own: Sequence[int], *, writers: bool) -> set[Write]:
         """What was written between two positions, by transactions that ended and by those that did not.
@@ -105,21 +141,17 @@ class Reader:
         """
         if start == until:
             return set()
-        parameters = {
-            "start": start, "until": until, "database": self.database, "harmless": list(_HARMLESS),
-            "own": [snapshots.short(xid) for xid in own], "writers": writers,
-        }  # fmt: skip
-        rows = self.connection.execute(self.query, parameters, prepare=True)
+        ours = [snapshots.short(xid) for xid in own]
+        parameters = {"start": start, "until": until, "own": ours, "writers": writers}
+        rows = self.connection.execute(self._query, parameters, prepare=True)
         return {(None if oid is None else int(str(oid)), int(str(xid))) for oid, xid in rows}
 
     def flush(self) -> Flushed:
         """Have all that was written flushed, for only then it can be read."""
-        if _major(self.connection) >= _FIRST_WITH_FLUSH:
-            # A message outside a transaction takes no transaction id.
+        if self._flushes_by_message:
             row = self.connection.execute(_FLUSH, prepare=True).fetchone()
             xids: tuple[int, ...] = ()
         else:
-            # A commit flushes, whatever the session has set.
             taken = self.connection.execute(_FLUSH_BY_COMMIT, prepare=True).fetchone()
             xids = (int(str(taken[-1])),) if taken else ()
             row = self.connection.execute(_FLUSHED, prepare=True).fetchone()
@@ -128,12 +160,14 @@ class Reader:
         return Flushed(str(row[-2]), int(str(row[-1])), xids)
 
 
+# A message outside a transaction takes no transaction id. In older versions a commit flushes, whatever the session has
+# set.
+_BY_MESSAGE = "pg_logical_emit_message(false, 'pytest-pristine', '', true)"
+_BY_COMMIT = "set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'pytest-pristine', '')"
+
 _FLUSHED = f"SELECT pg_current_wal_flush_lsn()::text, {snapshots.NEXT}"
-_FLUSH = _FLUSHED.replace("SELECT", "SELECT pg_logical_emit_message(false, 'pytest-pristine', '', true),", 1)
-_FLUSH_BY_COMMIT = """
-    SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'pytest-pristine', ''),
-           pg_current_xact_id()::text
-"""
+_FLUSH = _FLUSHED.replace("SELECT", f"SELECT {_BY_MESSAGE},", 1)
+_FLUSH_BY_COMMIT = f"SELECT {_BY_COMMIT}, pg_current_xact_id()::text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +191,7 @@ def reader(connection: Connection) -> Reader | None:
     row = connection.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()
     if row is None or functions is None:
         return None
-    query = sql.SQL(_FROM_BLOCKS if _major(connection) >= _FIRST_WITH_BLOCKS else _FROM_RECORDS)
-    return Reader(connection, int(str(row[0])), query.format(functions).as_bytes(None))
+    return Reader(connection, int(str(row[0])), functions)
 
 
 def _declared(connection: Connection) -> sql.Identifier | None:

@@ -1,0 +1,65 @@
+"""Statements that go to libpq directly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from pytest_pristine.postgres import connections
+from pytest_pristine.postgres.prepared import Prepared
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+    from pytest_pristine.postgres.connections import Connection
+    from tests.conftest import Server
+
+
+@pytest.fixture
+def connection(database: URL) -> Iterator[Connection]:
+    """A connection to an empty database."""
+    with connections.connect(database, "test") as connection:
+        yield connection
+
+
+def test_values_are_text(connection: Connection) -> None:
+    """A row comes as the server writes it, and NULL as None."""
+    statement = Prepared(connection, "values", sql.SQL("SELECT $1::int + 1, $2::text, true, NULL"))
+    assert statement.ask("41", "grüße") == ["42", "grüße", "t", None]
+
+
+def test_psycopg_has_statements_forgotten(connection: Connection) -> None:
+    """It is prepared again when psycopg had the server forget all prepared statements."""
+    statement = Prepared(connection, "one", sql.SQL("SELECT 1"))
+    connection.execute("DEALLOCATE ALL")
+    assert statement.ask() == ["1"]
+
+
+def test_an_error_of_the_server(connection: Connection) -> None:
+    """An error of the server is raised as psycopg raises it, and the connection can be used."""
+    statement = Prepared(connection, "division", sql.SQL("SELECT 1 / $1::int"))
+    with pytest.raises(psycopg.errors.DivisionByZero, match="^division by zero"):
+        statement.ask("0")
+    assert statement.ask("1") == ["1"]
+
+
+def test_a_statement_that_the_server_does_not_take(connection: Connection) -> None:
+    """A statement that cannot be planned is refused when it is made."""
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        Prepared(connection, "none", sql.SQL("SELECT FROM not_there"))
+
+
+def test_a_connection_that_is_lost(server: Server, connection: Connection) -> None:
+    """An operational error tells that somebody ended our session, and the connection knows that it is closed."""
+    statement = Prepared(connection, "one", sql.SQL("SELECT 1"))
+    pid = connection.info.backend_pid
+    assert server.ask(f"SELECT pg_terminate_backend({pid}, 10000)") == "t"
+    with pytest.raises(psycopg.OperationalError):
+        statement.ask()
+    assert connection.closed
+    with pytest.raises(psycopg.OperationalError):
+        statement.ask()
