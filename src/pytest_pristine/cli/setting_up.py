@@ -38,14 +38,25 @@ def run(alembic: str | None, *, assume_yes: bool, dry: bool) -> int:
 
 def _agrees() -> bool:
     """Ask; without a terminal nobody can answer, and nothing is written."""
-    if not sys.stdin.isatty():
-        _print("nothing was written: there is no terminal to ask on. To write without asking: pristine init --yes")
+    if sys.stdin is None or not sys.stdin.isatty():
+        _tell("nothing was written: there is no terminal to ask on. To write without asking: pristine init --yes\n")
         return False
-    if input("Write these files? [y/N] ").strip().lower() in ("y", "yes"):
+    # Not on standard output, which may be led into a file or a pager.
+    _tell("Write these files? [y/N] ")
+    try:
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        answer = ""
+    if answer.strip().lower() in ("y", "yes"):
         return True
-    _print("nothing was written")
+    # Without the line that somebody ends by typing, ours would stand behind the question.
+    _tell(f"{'' if answer.endswith(chr(10)) else chr(10)}nothing was written\n")
     return False
 
 
 def _print(text: str) -> None:
-    print(text)  # noqa: T201 - it is what a command is for
+    print(text, flush=True)  # noqa: T201 - it is what a command is for
+
+
+def _tell(text: str) -> None:
+    print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - it is what a command is for

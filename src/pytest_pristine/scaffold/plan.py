@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from pytest_pristine.errors import SettingError
-from pytest_pristine.scaffold import survey, texts
+from pytest_pristine.scaffold import insertion, revisions, texts
 from pytest_pristine.scaffold.survey import Project
 
-FIRST_TEST = "test_postgres.py"
+CONFIGURATION = Path("pytest.ini")
 GUIDE = Path("docs/testing-with-postgres.md")
 WORKFLOW = Path(".github/workflows/tests.yml")
-_ALEMBIC_KEY = "pristine_alembic_config"
+# A command that is a text of YAML as it stands.
+_PLAIN = re.compile(r"[\w./= -]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,10 @@ class Change:
 
     def diff(self) -> str:
         """The change as `diff -u` shows it."""
-        old = [] if self.before is None else self.before.decode().splitlines(keepends=True)
-        new = self.after.decode().splitlines(keepends=True)
         name = self.path.as_posix()
-        return "".join(difflib.unified_diff(old, new, "/dev/null" if self.before is None else f"a/{name}", f"b/{name}"))
+        old = "/dev/null" if self.before is None else f"a/{name}"
+        lines = difflib.unified_diff(_lines(self.before or b""), _lines(self.after), old, f"b/{name}")
+        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,64 +64,86 @@ def make(project: Project) -> Plan:
         SettingError: A setting is needed in a configuration file in which it is not certain where it belongs.
     """
     changes, remarks = [], []
-    wanted = {
-        project.tests / FIRST_TEST: _test(project),
-        GUIDE: _fill(texts.GUIDE, project),
-        WORKFLOW: _fill(texts.WORKFLOW, project),
-    }
-    if project.configuration is None:
-        key = "" if project.found_by_itself else f"{_ALEMBIC_KEY} = {project.alembic.as_posix()}\n"
-        wanted[Path("pytest.ini")] = texts.CONFIGURATION.substitute(tests=project.tests.as_posix(), setting=key)
-    elif project.found_by_itself:
+    if project.configuration is not None and project.told:
         remarks.append(f"{project.configuration} configures pytest, and needs nothing: it is left alone")
-    else:
+    elif project.configuration is not None:
         changes.append(_insertion(project, project.configuration))
-    for path, text in wanted.items():
-        if (project.root / path).exists():
+    for path, text in _wanted(project).items():
+        # A link that leads nowhere is there as well.
+        if os.path.lexists(project.root / path):
             remarks.append(f"{path} is there already: it is left alone")
         else:
             changes.append(Change(path, None, text.encode()))
-    if project.env_py is not None:
-        remarks.append(
-            f"{project.env_py} seems to take its database from elsewhere than Alembic's configuration: make it use "
-            'config.attributes["connection"] or config.get_main_option("sqlalchemy.url"), or override apply_migrations'
+    return Plan(tuple(changes), (*remarks, *_remarks(project)))
+
+
+def _wanted(project: Project) -> dict[Path, str]:
+    """The files that a project should have."""
+    wanted = {project.first_test: texts.TEST, GUIDE: _fill(texts.GUIDE, project)}
+    if project.repository is None:
+        wanted[WORKFLOW] = _fill(texts.WORKFLOW, project)
+    if project.configuration is None:
+        wanted[CONFIGURATION] = texts.CONFIGURATION.substitute(settings=_settings(project))
+    return wanted
+
+
+def _remarks(project: Project) -> Iterator[str]:
+    """What whoever reads the changes should know."""
+    if project.outer is not None:
+        yield f"{project.outer} configures pytest so far: in this directory {CONFIGURATION} takes its place"
+    if project.repository is not None:
+        yield f"GitHub reads no workflow but those in {project.repository / WORKFLOW.parent}: none is written"
+    if not project.install:
+        yield (
+            "no setup.py, no [build-system] in pyproject.toml and no requirements*.txt tells how this project is "
+            f"installed: add it to {GUIDE} and {WORKFLOW}"
         )
-    return Plan(tuple(changes), tuple(remarks))
+    if project.doubt is not None:
+        yield (
+            f'{project.doubt}: make it use config.attributes["connection"] or '
+            'config.get_main_option("sqlalchemy.url"), or override apply_migrations'
+        )
+
+
+def _settings(project: Project) -> str:
+    """The settings of a new configuration, a line each."""
+    lines = []
+    if project.pythonpath is not None:
+        lines.append(f"pythonpath = {project.pythonpath}\n")
+    if not project.told:
+        value = project.alembic.as_posix()
+        lines.append(insertion.line(CONFIGURATION.name, revisions.KEY, value) + "\n")
+    return "".join(lines)
 
 
 def _fill(template: Template, project: Project) -> str:
-    coverage = "".join(f" --cov={name}" for name in project.packages) or " --cov"
-    first = (project.tests / FIRST_TEST).as_posix()
+    coverage = [f"--cov={name}" for name in project.packages] or ["--cov"]
+    words = ["pytest", project.first_test.parent.as_posix(), *coverage, "--cov-branch", "--cov-report=term-missing"]
+    install, command = f"{f'pip install {project.install}'.rstrip()} pytest-pristine pytest-cov", shlex.join(words)
+    first = project.first_test.as_posix()
     return template.substitute(
-        install=project.install,
-        command=f"pytest {project.tests.as_posix()}{coverage} --cov-branch --cov-report=term-missing",
+        install=install,
+        install_step=_yaml(install),
+        command=command,
+        command_step=_yaml(command),
+        python=project.python,
         alembic=project.alembic.as_posix(),
         first=first,
         link=Path(os.path.relpath(first, GUIDE.parent)).as_posix(),
-    ).replace("pip install  ", "pip install ")
+    )
 
 
-def _test(project: Project) -> str:
-    depth = len(project.tests.parts)
-    return texts.TEST.substitute(depth=depth, alembic=project.alembic.as_posix())
+def _yaml(text: str) -> str:
+    """A text for YAML: in quotes, in which it is JSON's, where it would mean something else without."""
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def _insertion(project: Project, configuration: Path) -> Change:
-    """The configuration file with our setting as the first of pytest's section; no other byte is touched."""
-    path = project.root / configuration
-    before = path.read_bytes()
+    before = (project.root / configuration).read_bytes()
     value = project.alembic.as_posix()
-    line = f'{_ALEMBIC_KEY} = "{value}"' if configuration.name == survey.PYPROJECT else f"{_ALEMBIC_KEY} = {value}"
-    header = re.compile(
-        rb"^\[" + re.escape(survey.section(configuration)).encode() + rb"\][^\r\n]*(\r?\n|\Z)", re.MULTILINE
-    )
-    found = list(header.finditer(before))
-    if len(found) != 1 or _ALEMBIC_KEY.encode() in before:
-        raise SettingError(
-            f"the place for {line} in {path}", f"{len(found)} sections of pytest, or the setting itself",
-            [f"add it yourself, in [{survey.section(configuration)}]"],
-        )  # fmt: skip
-    newline = b"\r\n" if found[0][1] == b"\r\n" else b"\n"
-    at = found[0].end()
-    opening = b"" if found[0][1] else newline
-    return Change(configuration, before, before[:at] + opening + line.encode() + newline + before[at:])
+    return Change(configuration, before, insertion.insert(configuration.name, before, revisions.KEY, value))
+
+
+def _lines(content: bytes) -> list[str]:
+    """The lines of a file, to be shown; what is no UTF-8 is shown as what it is not."""
+    return content.decode(errors="replace").splitlines(keepends=True)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import configparser
-import re
+import os
+import shlex
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from pytest_pristine.diagnosis import configuration
+from pytest_pristine.diagnosis.configuration import Configuration
 from pytest_pristine.errors import SettingError
-from pytest_pristine.migrations import locate
-from pytest_pristine.migrations.alembic import Alembic
-from pytest_pristine.settings import DEFAULT, OPTION, Value
+from pytest_pristine.scaffold import revisions
 
-_NO_PACKAGES = frozenset({"tests", "test", "docs", "examples", "build", "dist", "migrations", "alembic"})
-# Words by which an env.py takes its database from where we put it.
-_TAKES_OURS = re.compile(r"attributes|sqlalchemy\.url|get_section|engine_from_config")
-_SECTIONS = {"pytest.ini": "pytest", ".pytest.ini": "pytest", "tox.ini": "pytest", "setup.cfg": "tool:pytest"}
 PYPROJECT = "pyproject.toml"
+_NO_PACKAGES = frozenset({"tests", "test", "docs", "examples", "build", "dist", "migrations", "alembic"})
+_FIRST_TEST = "test_postgres.py"
+# Versions of Python for the workflow, the first that the project admits; we need 3.11.
+_PYTHONS = ("3.12", "3.13", "3.14", "3.11")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +32,30 @@ class Project:
     Attributes:
         root: Its root directory.
         alembic: Its alembic.ini.
-        found_by_itself: The plugin finds that one without being told.
-        env_py: Its env.py, if it seems to take its database from elsewhere than from Alembic's configuration.
+        told: The plugin finds that one: by itself, or because it is configured.
+        doubt: Why its env.py will hardly connect to the database that it is given; None when nothing tells.
         configuration: The file that configures pytest; None when there is none.
-        tests: The directory of its tests, there or to be made.
+        outer: A file in a directory above that configures pytest; None when the project has one of its own.
+        first_test: The file for the first test, in the directory of the tests.
         packages: The packages whose coverage is to be measured.
-        install: What installs it, as arguments of pip.
+        install: What installs it, as arguments of pip; empty when nothing tells.
+        pythonpath: From where tests can import it only when pytest is told; None when it gets installed.
+        python: The version of Python to test with.
+        repository: The root of the repository that it is a part of; None when it is the whole, or in none.
     """
 
     root: Path
     alembic: Path
-    found_by_itself: bool
-    env_py: Path | None
+    told: bool
+    doubt: str | None
     configuration: Path | None
-    tests: Path
+    outer: Path | None
+    first_test: Path
     packages: tuple[str, ...]
     install: str
+    pythonpath: str | None
+    python: str
+    repository: Path | None
 
 
 def look(root: Path, alembic: str | None = None) -> Project:
@@ -54,61 +67,84 @@ def look(root: Path, alembic: str | None = None) -> Project:
 
     Raises:
         AlembicConfigError: There is no alembic.ini, or there are several and none was named.
-        SettingError: A configuration file cannot be read.
+        SettingError: A file cannot be read, or the directory is no root of a project.
     """
-    named = Value(alembic, OPTION, "--alembic-config") if alembic else Value[str | None](None, DEFAULT, DEFAULT)
-    config = locate.alembic_config(root, named)
-    env_py = Alembic(config, root).scripts() / "env.py"
-    ignores = env_py.is_file() and not _TAKES_OURS.search(env_py.read_text(encoding="utf-8", errors="replace"))
+    try:
+        return _look(root, alembic)
+    except OSError as error:
+        what = error.filename or f"the files in {root}"
+        raise SettingError(f"to read {what}", error.strerror or str(error), ["make it readable"]) from None
+
+
+def _look(root: Path, alembic: str | None) -> Project:
+    pyproject = _pyproject(root)
+    asked = _ask_pytest(root)
+    own = _configures(asked.file, root, pyproject)
+    configured = (asked.options.get("alembic_config") or asked.values.get(revisions.KEY)) if own else None
+    config = revisions.find(root, alembic, configured)
+    install = _install(root, pyproject)
+    tests = _tests(root, asked.testpaths if own else ())
     return Project(
-        root, _relative(config, root), alembic is None, _relative(env_py, root) if ignores else None,
-        _configuration(root), _tests(root), _packages(root), _install(root),
-    )  # fmt: skip
+        root=root,
+        alembic=revisions.relative(config, root),
+        told=configured is not None or revisions.found_by_itself(config, root),
+        doubt=revisions.doubt(config, root),
+        configuration=asked.file.relative_to(root) if own and asked.file else None,
+        outer=asked.file if not own and _configures_from_above(asked.file, root) else None,
+        first_test=tests / _first_test(asked.patterns),
+        packages=_packages(root),
+        install=install,
+        pythonpath=_pythonpath(root, pyproject),
+        python=_python(pyproject),
+        repository=_repository(root),
+    )
 
 
-def _configuration(root: Path) -> Path | None:
-    """The file from which pytest takes its configuration, by pytest's own order."""
-    for name in ("pytest.ini", ".pytest.ini"):
-        if (root / name).is_file():
-            return Path(name)
-    if "ini_options" in _tool(root).get("pytest", {}):
-        return Path(PYPROJECT)
-    for name in ("tox.ini", "setup.cfg"):
-        if _SECTIONS[name] in _ini(root / name).sections():
-            return Path(name)
-    return None
-
-
-def section(configuration: Path) -> str:
-    """The section of a configuration file that is pytest's."""
-    return _SECTIONS.get(configuration.name, "tool.pytest.ini_options")
-
-
-def _tool(root: Path) -> dict[str, dict[str, object]]:
+def _pyproject(root: Path) -> dict[str, Any]:
     path = root / PYPROJECT
     if not path.is_file():
         return {}
     try:
-        tables: dict[str, dict[str, object]] = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"the configuration in {path}", str(error), [f"correct {path}"]) from None
-    return tables
 
 
-def _ini(path: Path) -> configparser.RawConfigParser:
-    parser = configparser.RawConfigParser()
-    try:
-        parser.read(path, encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise SettingError(f"the configuration in {path}", str(error), [f"correct {path}"]) from None
-    return parser
+def _ask_pytest(root: Path) -> Configuration:
+    """What pytest reads in the root: which file it takes, and what that says, is its own business."""
+    read = configuration.read(root, (), os.environ)
+    if read.problem:
+        raise SettingError(f"pytest's configuration in {root}", read.problem, ["mend what it says: pytest cannot run"])
+    return read
 
 
-def _tests(root: Path) -> Path:
-    for name in ("tests/integration", "tests", "test"):
-        if (root / name).is_dir():
-            return Path(name)
+def _configures(file: Path | None, root: Path, pyproject: dict[str, Any]) -> bool:
+    """Whether a file is the root's own; pytest also takes a pyproject.toml that says nothing of pytest."""
+    if file is None or file.parent != root:
+        return False
+    return file.name != PYPROJECT or bool(pyproject.get("tool", {}).get("pytest"))
+
+
+def _configures_from_above(file: Path | None, root: Path) -> bool:
+    return file is not None and file.parent != root and _configures(file, file.parent, _pyproject(file.parent))
+
+
+def _tests(root: Path, configured: Sequence[str]) -> Path:
+    """The directory of the tests on a database, there or to be made; one that pytest looks into."""
+    places = [Path(name) for name in configured if (root / name).is_dir() and not Path(name).is_absolute()]
+    for directory in places or [Path("tests"), Path("test")]:
+        for place in (directory / "integration", directory):
+            if (root / place).is_dir():
+                return place
     return Path("tests")
+
+
+def _first_test(patterns: Sequence[str]) -> str:
+    """The name of the first test, by which pytest knows that it is one."""
+    if any(fnmatch(_FIRST_TEST, pattern) for pattern in patterns):
+        return _FIRST_TEST
+    named = (pattern.replace("*", "postgres") for pattern in patterns)
+    return next((name for name in named if name.endswith(".py")), _FIRST_TEST)
 
 
 def _packages(root: Path) -> tuple[str, ...]:
@@ -121,19 +157,36 @@ def _packages(root: Path) -> tuple[str, ...]:
     return ()
 
 
-def _install(root: Path) -> str:
+def _is_built(root: Path, pyproject: dict[str, Any]) -> bool:
+    return (root / "setup.py").is_file() or "build-system" in pyproject
+
+
+def _install(root: Path, pyproject: dict[str, Any]) -> str:
     """What makes the project importable where it is tested."""
-    if (root / "setup.py").is_file() or _has_build_system(root):
+    if _is_built(root, pyproject):
         return "--editable ."
     files = [path.name for path in sorted(root.glob("requirements*.txt"))]
-    return " ".join(f"--requirement {name}" for name in files)
+    return " ".join(f"--requirement {shlex.quote(name)}" for name in files)
 
 
-def _has_build_system(root: Path) -> bool:
-    path = root / PYPROJECT
-    return path.is_file() and "build-system" in tomllib.loads(path.read_text(encoding="utf-8"))
+def _pythonpath(root: Path, pyproject: dict[str, Any]) -> str | None:
+    if _is_built(root, pyproject):
+        return None
+    if any((root / "src").glob("*/__init__.py")):
+        return "src"
+    # A package of that name would hide Alembic itself.
+    return None if (root / "alembic/__init__.py").exists() else "."
 
 
-def _relative(path: Path, root: Path) -> Path:
-    path = path.absolute()
-    return path.relative_to(root) if path.is_relative_to(root) else path
+def _python(pyproject: dict[str, Any]) -> str:
+    try:
+        admitted = SpecifierSet(str(pyproject.get("project", {}).get("requires-python", "")))
+    except InvalidSpecifier:
+        return _PYTHONS[0]
+    return next((version for version in _PYTHONS if admitted.contains(f"{version}.99")), _PYTHONS[0])
+
+
+def _repository(root: Path) -> Path | None:
+    if (root / ".git").exists():
+        return None
+    return next((parent for parent in root.parents if (parent / ".git").exists()), None)

@@ -1,0 +1,1 @@
+"""Setting a project up: what is found, what is written, and that it runs."""
