@@ -39,28 +39,32 @@ class Mutation:
         original: What stands in it, exactly once.
         replacement: What stands there instead.
         tests: Arguments for pytest, paths below tests/.
+        postgres: The version that they run on.
     """
 
     path: str
     original: str
     replacement: str
     tests: str
+    postgres: int = 18
 
     def __str__(self) -> str:
         first, second = (" ".join(text.split()) for text in (self.original, self.replacement))
         return f"{self.path}: {first}  ->  {second or 'nothing'}"
 
 
-OPEN = "isolation/test_open_transactions.py -k superuser-18"
-WAYS = "isolation/test_ways.py -k 'superuser-18 and {}'"
-AS_OWNER = "isolation/test_ways.py -k 'owner-18 and {}'"
-LEFT = "isolation/test_leftovers.py -k 'superuser-18 and {}'"
-PREPARED = "isolation/test_leftovers.py -k '18-superuser and {}'"
-BULK = "isolation/test_bulk.py -k 'superuser-18 and {}'"
-SCHEMA = "isolation/test_schema.py -k 'superuser-18 and {}'"
-SPECIAL = "isolation/test_special.py -k 'superuser-18 and {}'"
-SPECIAL_AS_OWNER = "isolation/test_special.py -k 'owner-18 and {}'"
-WAL = "postgres/test_wal.py -k '18 and {}'"
+OPEN = "isolation/test_open_transactions.py -k superuser"
+WAYS = "isolation/test_ways.py -k 'superuser and {}'"
+AS_OWNER = "isolation/test_ways.py -k 'owner and {}'"
+LEFT = "isolation/test_leftovers.py -k 'superuser and {}'"
+PREPARED = "isolation/test_leftovers.py -k 'superuser and {}'"
+BULK = "isolation/test_bulk.py -k 'superuser and {}'"
+SCHEMA = "isolation/test_schema.py -k 'superuser and {}'"
+SCHEMA_AS_OWNER = "isolation/test_schema.py -k 'owner and {}'"
+OPEN_AS_OWNER = "isolation/test_open_transactions.py -k owner"
+SPECIAL = "isolation/test_special.py -k 'superuser and {}'"
+SPECIAL_AS_OWNER = "isolation/test_special.py -k 'owner and {}'"
+WAL = "postgres/test_wal.py -k '{}'"
 TRUNCATED = WAYS.format("(both_ways or filled_again)")
 SNAPSHOTS = "postgres/test_snapshots.py"
 
@@ -93,7 +97,7 @@ MUTATIONS = [
     Mutation(ISOLATION, "self._end_forgotten() if look.snapshot.open else []", "[]", LEFT.format("was_forgotten")),
     Mutation(SESSIONS, "AND (state IN ('idle', 'disabled') OR state IS NULL)", "", LEFT.format("within_a_transaction")),
     Mutation(SESSIONS, "AND (state IN ('idle', 'disabled') OR state IS NULL)", "AND state = 'idle'",
-             "isolation/test_leftovers.py -k 'owner-18 and may_not_end'"),
+             "isolation/test_leftovers.py -k 'owner and may_not_end'"),
     Mutation("isolation/large_objects.py", "present.get(oid) != description", "oid not in present",
              LEFT.format("large_objects_of_the_baseline")),
     Mutation(GUIDED, "large_objects=not _LARGE_OBJECTS.isdisjoint(written)", "large_objects=False",
@@ -114,9 +118,22 @@ MUTATIONS = [
     Mutation("postgres/wal.py", '"LOCK", ', "", WAL.format("what_was_written")),
     Mutation("postgres/wal.py", '"PRUNE_VACUUM_SCAN",', "", WAL.format("cleaning_up")),
     Mutation("postgres/wal.py", "set_config('synchronous_commit', 'local', true)", "1",
-             "postgres/test_wal.py -k '15 and buffers'"),
+             WAL.format("buffers"), postgres=15),
     Mutation("postgres/wal.py", "'pytest-pristine', '', true)", "'pytest-pristine', '', false)",
              WAL.format("buffers")),
+    # What is read ahead.
+    Mutation(WATCH, "if not self._open(snapshot, since, flushed.own):", "if True:", OPEN),
+    Mutation(GATE, "           OR inserted::pg_lsn - since::pg_lsn > near THEN\n", "THEN\n",
+             WAYS.format("much_is_not_read")),
+    Mutation(GATE, "        except wal.UNREADABLE:", "        except ZeroDivisionError:",
+             WAYS.format("wal_that_is_gone")),
+    Mutation(GATE, " or not since.is_told:", ":", OPEN),
+    Mutation(GATE, "coalesce(relation::text, '')", "relation::text", TRUNCATED),
+    Mutation(GATE, "next := {following};", "next := following;", OPEN),
+    Mutation("postgres/prepared.py", "except errors.InvalidSqlStatementName:", "except ZeroDivisionError:",
+             "postgres/test_prepared.py"),
+    Mutation("postgres/prepared.py", "if error.sqlstate is None and self.connection.closed:", "if False:",
+             WAYS.format("session_was_ended")),
     # Which transactions were open.
     Mutation(WATCH, "is_told = not moment.open", "is_told = True", OPEN),
     Mutation(WATCH, "        open_ = _in_progress(self.connection, candidates)\n", "        open_ = set(told)\n", OPEN),
@@ -128,14 +145,14 @@ MUTATIONS = [
     Mutation(WATCH, "following=look.snapshot.following_at(flushed.following)", "following=look.snapshot.following",
              OPEN),
     Mutation(WATCH, "return _crash(connection) != self.crash", "return False",
-             "isolation/test_ways.py -k '18 and restore_that_is_lost'"),
+             "isolation/test_ways.py -k restore_that_is_lost"),
     # What is found by asking.
     Mutation(PROBES, " OR log_cnt <> 0", "", AS_OWNER.format("by_chance")),
     Mutation(PROBES, "last_value <> {} OR is_called", "is_called", AS_OWNER.format("half_used")),
     Mutation(PROBES, " OR written > 0", "", WAYS.format("not_logged")),
     Mutation(PROBES, "rows <> {} OR written", "{} < 0 OR written", WAYS.format("not_logged")),
     Mutation(PROBES, "(view.oid in filled) != (self.baseline.views[view.oid] is not None)", "False",
-             "isolation/test_restore.py -k 'owner-18 and view'"),
+             "isolation/test_restore.py -k 'owner and view'"),
     Mutation(FRESHNESS, " AND xmin <> ALL (%(own)s::xid[])", "", WAYS.format("we_wrote_ourselves")),
     Mutation(FRESHNESS, "OR %(some_open)s AND", "OR false AND", OPEN),
     # What is found in the catalogues.
@@ -144,6 +161,9 @@ MUTATIONS = [
     Mutation(CATALOGUES, "self._describe_database() != self._database", "self._database is None",
              SCHEMA.format("properties")),
     Mutation(CATALOGUES, "if new or count != self._counts[oid] or", "if new or", SCHEMA.format("INDEX")),
+    Mutation(CATALOGUES, "min(age(xmin)) <= age(%(following)s::xid)", "false", SCHEMA_AS_OWNER.format("COMMENT")),
+    Mutation(CATALOGUES, "if new or total != self._totals[oid]}", "if new}", SCHEMA_AS_OWNER.format("DROP")),
+    Mutation(CATALOGUES, "bool(new or fresh.open)", "bool(new)", OPEN_AS_OWNER),
     Mutation(CATALOGUES, "if count != self._lasting[oid]}", "if count < 0}", SCHEMA.format("DROP")),
     # How it is put back.
     Mutation(RESTORE, "if kept != baseline.count(table):", "if False:", WAYS.format("hundred")),
@@ -173,16 +193,18 @@ MUTATIONS = [
 ]  # fmt: skip
 
 
-def run(sources: Path, tests: str) -> tuple[str, str]:
+def run(sources: Path, selection: tuple[str, int]) -> tuple[str, str]:
     """Run tests with other sources; gives `passed`, `failed` or `broken`, and what was printed.
 
     An exit status alone says little: Python's own for a traceback is the one of tests that failed. What is believed is
     pytest's last line.
     """
+    tests, postgres = selection
     path, *further = shlex.split(tests)
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", "-p", "no:hypothesispytest",
                "-p", "no:cacheprovider", f"--timeout={DEADLINE}", f"tests/{path}", *further]  # fmt: skip
     environ = {**os.environ, "PYTHONPATH": str(sources), "PYTHONDONTWRITEBYTECODE": "1"}
+    environ["PRISTINE_TEST_POSTGRES"] = str(postgres)
     # Not in tests/, where `packaging` would be a directory of ours.
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     last = done.stdout.strip().rpartition("\n")[2]
@@ -203,7 +225,7 @@ def outcome(originals: Path, mutation: Mutation) -> str:
         if text.count(mutation.original) != 1:
             return f"NOT FOUND exactly once, but {text.count(mutation.original)} times"
         path.write_text(text.replace(mutation.original, mutation.replacement), encoding="utf-8")
-        found, output = run(sources, mutation.tests)
+        found, output = run(sources, (mutation.tests, mutation.postgres))
     return {"failed": "killed", "passed": "SURVIVED"}.get(found, f"NOT TRIED: {output}")
 
 
@@ -213,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-k", metavar="WORD", default="", help="only mutations that mention it")
     word = parser.parse_args(arguments).k
     chosen = [mutation for mutation in MUTATIONS if word in f"{mutation} {mutation.tests}"]
-    selections = sorted({mutation.tests for mutation in chosen})
+    selections = sorted({(mutation.tests, mutation.postgres) for mutation in chosen})
     bad = 0
     with ThreadPoolExecutor(TOGETHER) as pool, tempfile.TemporaryDirectory(prefix="mutations-") as directory:
         # Somebody may edit them meanwhile.
@@ -222,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for selection, (found, output) in zip(selections, pool.map(partial(run, originals), selections), strict=True):
             if found != "passed":
                 bad += 1
-                say(f"WITHOUT ANY MUTATION {found}: {selection}\n{output[-1500:]}")
+                say(f"WITHOUT ANY MUTATION {found}: {selection[0]}\n{output[-1500:]}")
         for mutation, became in zip(chosen, pool.map(partial(outcome, originals), chosen), strict=True):
             bad += became != "killed"
             say(f"{became}  {mutation}")

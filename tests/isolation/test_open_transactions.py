@@ -296,3 +296,23 @@ def test_suspicion_ends(place: MakePlace) -> None:
     isolation.restore()
     made.run("INSERT INTO other (text) VALUES ('x')")
     assert isolation.restore().others == ("sequence other_id_seq",)
+
+
+@pytest.mark.parametrize("change", [
+    "CREATE FUNCTION late() RETURNS int LANGUAGE sql AS 'SELECT 1'", "COMMENT ON TABLE lookup IS 'late'",
+    "DROP FUNCTION early()",
+])  # fmt: skip
+def test_a_schema_that_is_changed(place: MakePlace, change: str) -> None:
+    """A change of the schema that is committed after some restores is found, and the database made anew."""
+    made = place(SCHEMA + "CREATE FUNCTION early() RETURNS int LANGUAGE sql AS 'SELECT 1';")
+    isolation = made.isolation()
+    before = made.dump()
+    isolation.restore()
+    client = begin(made, [change])
+    for happen in (nothing, write_elsewhere, nothing, write_elsewhere):
+        happen(made, isolation)
+        assert not isolation.restore().remade
+    client.execute("COMMIT")
+    assert isolation.restore().remade
+    assert made.dump() == before
+    assert made.rebuilds == 1
