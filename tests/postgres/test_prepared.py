@@ -42,7 +42,7 @@ def test_psycopg_has_statements_forgotten(connection: Connection) -> None:
 def test_an_error_of_the_server(connection: Connection) -> None:
     """An error of the server is raised as psycopg raises it, and the connection can be used."""
     statement = Prepared(connection, "division", sql.SQL("SELECT 1 / $1::int"))
-    with pytest.raises(psycopg.errors.DivisionByZero, match="^division by zero"):
+    with pytest.raises(psycopg.errors.DivisionByZero, match="division by zero"):
         statement.ask("0")
     assert statement.ask("1") == ["1"]
 

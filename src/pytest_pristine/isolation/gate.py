@@ -28,7 +28,8 @@ _LOOK = """
     SELECT pg_current_wal_flush_lsn()::text, pg_current_wal_insert_lsn()::text,
            pg_current_wal_insert_lsn() <= pg_current_wal_flush_lsn(),
            pg_current_snapshot()::text, {following},
-           (SELECT string_agg(concat_ws(' ', locktype, pid, virtualtransaction, classid, objid, objsubid), ',') FROM pg_locks
+           (SELECT string_agg(concat_ws(' ', locktype, pid, virtualtransaction, classid, objid, objsubid), ',')
+            FROM pg_locks
             WHERE database = {database} AND granted AND pid <> pg_backend_pid()
               AND (locktype = 'advisory'
                    OR locktype = 'relation'
@@ -39,9 +40,9 @@ _LOOK = """
 _DATABASE = "SELECT oid FROM pg_database WHERE datname = current_database()"
 _MOVED = sql.SQL("EXISTS (SELECT FROM {} WHERE last_value <> {} OR is_called <> {})")
 
-# A look, and what was written up to it, unless nothing was committed, somebody has a transaction open, or it is too far.
-# The order matters: what is read was written by transactions that the snapshot saw end, or that had an id by the time
-# that the next id is asked for.
+# A look, and what was written up to it, unless nothing was committed, somebody has a transaction open, or too much was
+# written. The order matters: what is read was written by transactions that the snapshot saw end, or that had an id by
+# the time that the next id is asked for.
 _DECLARE = sql.SQL("""
     CREATE OR REPLACE PROCEDURE pg_temp.pristine_look(
         since text, near bigint, expected text, own xid[],

@@ -319,7 +319,7 @@ class SchemaWatch:
         return [(int(str(oid)), int(str(total)), bool(new or fresh.open)) for oid, total, new in rows]
 
     def _count(self, oids: Collection[int], fresh: Fresh) -> list[tuple[int, int, int]]:
-        """Each catalogue with the number of its rows, and of those that are fresh; temporary ones are partly left out."""
+        """Each catalogue with the number of its rows, some temporary ones left out, and of those that are fresh."""
         if not oids:
             return []
         query = sql.SQL(" UNION ALL ").join(
