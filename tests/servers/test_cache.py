@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pristine.errors import NoServerError, StartError
+from tests.cli.conftest import command
 from tests.conftest import new_home, wait_until
 
 if TYPE_CHECKING:
@@ -62,6 +64,14 @@ def test_a_data_directory_that_cannot_be_used(
     use(home)
     assert f"the data directory {stopped} cannot be used and is made anew: " in caplog.text
     assert len(home.postmasters()) == 1
+
+
+def test_an_address_that_cannot_be_read(home: Home, stopped: Path, use: Use) -> None:
+    """An address that a loss of power cut short is as good as none: the status is shown, and the next run passes."""
+    (home.server() / "server.json").write_bytes(b"")
+    assert json.loads(command(home, "status", "--json").output)["servers"][0]["state"] == "stopped"
+    use(home)
+    assert (stopped / "PG_VERSION").exists()
 
 
 def test_a_run_on_a_damaged_cache(home: Home, project_at: Callable[[Home], Project], stopped: Path) -> None:

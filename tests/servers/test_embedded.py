@@ -174,9 +174,12 @@ def test_killed_in_the_middle(worn_home: Home, worn: Project) -> None:
 
 def test_nothing_is_left_after_linger(worn_home: Home, use: Use) -> None:
     """Once nobody has needed the server for the linger time, neither it nor its keeper runs; its data stays."""
+    use(worn_home)
+    directory = worn_home.server()
+    # It may tell of a server that another test killed.
+    (directory / "keeper.log").write_text("")
     use(worn_home, PRISTINE_LINGER="1")
     wait_until(lambda: not worn_home.processes(), "server and keeper end")
-    directory = worn_home.server()
     assert not (directory / "server.json").exists()
     assert not (directory / "data/postmaster.pid").exists()
     assert "database system is shut down" in (directory / "data/server.log").read_text()

@@ -15,11 +15,14 @@ import pytest
 
 from pytest_pristine import settings
 from pytest_pristine.servers import up
+from tests.cli.conftest import command
+from tests.conftest import Home
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from tests.conftest import Home
+    from tests.conftest import Project
     from tests.servers.conftest import Resolve
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
@@ -104,3 +107,51 @@ def test_no_command_line_has_the_password(home: Home, free_port: int) -> None:
 
 def _files(path: Path) -> list[Path]:
     return [file for file in path.rglob("*") if file.is_file() and file.stat().st_size < 2**20]
+
+
+_TELLS_ALL = """
+    def test_tells_all(postgres_server, apply_migrations, postgres_url, postgres_engine, clean_database, request):
+        server, url, engine, options = postgres_server, postgres_url, postgres_engine, request.config.option
+        print(server, server.server, server.settings, server.server.offer, url, engine, apply_migrations)
+        assert [server, url, engine, options, vars(options)] == []
+"""
+
+
+def test_no_report_has_the_password(home: Home, project_at: Callable[[Home], Project]) -> None:
+    """No report of pytest, not even with -vv and --showlocals, and no command's answer has the password."""
+    # A long path has the server listen on TCP, with a password.
+    long = Home(home.path / ("long" * 25))
+    project = project_at(long)
+    project.write("test_users.py", _TELLS_ALL)
+    run = project.run("-vv", "--showlocals", "--log-level=DEBUG", "--junitxml=report.xml", PRISTINE_LINGER="60")
+    assert run.status == pytest.ExitCode.TESTS_FAILED
+    password = (long.server() / "password").read_text()
+    told = [run.output, (project.path / "report.xml").read_text()]
+    told += [command(long, name, "--json", cwd=project.path).output for name in ("status", "doctor", "prune")]
+    told.append((long.server() / "data/server.log").read_text())
+    assert [text for text in told if password in text] == []
+    assert "postgresql+psycopg://postgres:***@127.0.0.1:" in run.output
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        assert password not in str(process.info)
+
+
+def test_no_error_has_the_password(home: Home, project_at: Callable[[Home], Project]) -> None:
+    """A server that dies under a run, which reached it by a password, has no error of ours show it."""
+    long = Home(home.path / ("long" * 25))
+    project = project_at(long)
+    project.write("test_users.py", """
+        import os
+        import signal
+        from pathlib import Path
+
+        def test_kills(postgres_server, clean_database):
+            (pid_file,) = Path(os.environ["PRISTINE_HOME"]).glob("servers/*/data/postmaster.pid")
+            os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+
+        def test_comes_next(clean_database):
+            pass
+    """)  # fmt: skip
+    run = project.run("-vv", "--showlocals", PRISTINE_LINGER="60")
+    assert run.status == pytest.ExitCode.TESTS_FAILED
+    assert "ERROR test_users.py::test_comes_next - pytest-pristine: connection failed: " in run.output
+    assert (long.server() / "password").read_text() not in run.output

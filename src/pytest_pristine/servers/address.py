@@ -20,12 +20,13 @@ def lock(directory: Path) -> FileLock:
 
 
 def read(directory: Path) -> URL | None:
-    """The address that the server was started with last; None when it never was, or was stopped."""
+    """The address that the server was started with last; None when it never was, or was stopped, or cannot be read."""
     try:
         state = json.loads((directory / _FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return URL.create("postgresql+psycopg", **state)
+    except (FileNotFoundError, ValueError, TypeError):
+        # A machine that lost its power may have left an empty file.
         return None
-    return URL.create("postgresql+psycopg", **state)
 
 
 def write(directory: Path, url: URL) -> None:

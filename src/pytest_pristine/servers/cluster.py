@@ -24,14 +24,14 @@ from pytest_pristine import operating_system, progress
 from pytest_pristine.errors import StartError
 from pytest_pristine.operating_system import Account
 from pytest_pristine.postgres import connections
-from pytest_pristine.servers import address
+from pytest_pristine.servers import address, aftermath
 from pytest_pristine.servers.binaries import Binaries
 
 LOOPBACK = "127.0.0.1"
 PROGRAMS = "programs"
-# Bytes that an empty server needs to start: its first segment of WAL is 16 MB.
-_LITTLE = 32 * 2**20
-_MORE_SPACE = "free some space: pristine prune removes what nobody uses; or set PRISTINE_HOME to another disk"
+# Bytes that a new server needs, and some more: its first segment of WAL alone has 16 MB.
+_LITTLE = 64 * 2**20
+MORE_SPACE = "free some space: pristine prune removes what nobody uses; or set PRISTINE_HOME to another disk"
 # Seconds that a server may take to come up, recovery after a crash included, and to stop.
 START_TIMEOUT = 60
 STOP_TIMEOUT = 30
@@ -122,7 +122,7 @@ class Cluster:
                 self._initdb(binaries, login, workshop)
             (workshop / "data").rename(self.data)
         except OSError as error:
-            raise StartError(f"a data directory in {self.data}", str(error), [_MORE_SPACE]) from None
+            raise StartError(f"a data directory in {self.data}", str(error), [MORE_SPACE]) from None
         finally:
             shutil.rmtree(workshop, ignore_errors=True)
 
@@ -140,7 +140,7 @@ class Cluster:
         if done.returncode != 0:
             raise StartError(
                 f"a data directory in {self.data}", f"initdb failed:\n{done.stdout.strip()}",
-                [_MORE_SPACE] if _is_full(self.directory) else [],
+                [MORE_SPACE] if is_full(self.directory) else [],
             )  # fmt: skip
 
     def start(self, binaries: Binaries, login: Login, port: int | None = None) -> URL:
@@ -148,7 +148,7 @@ class Cluster:
 
         Args:
             binaries: The programs.
-            login: The one that `initialise` was given.
+            login: The one that `initialise` was given. Its database need not be there yet.
             port: Listen on this port of the loopback interface. Without one it is a Unix socket where the system
                 has them, else any free port.
 
@@ -160,14 +160,12 @@ class Cluster:
             operating_system.make_private(sockets, self.account)
             options = {"listen_addresses": "", "unix_socket_directories": str(sockets), "port": "5432"}
             url = URL.create(
-                "postgresql+psycopg", login.user, port=5432, database="postgres", query={"host": str(sockets)}
+                "postgresql+psycopg", login.user, port=5432, database=login.database, query={"host": str(sockets)}
             )
-            self._pg_ctl_start(binaries, options)
+            self._pg_ctl_start(binaries, options, url)
         else:
             url = self._start_on_tcp(binaries, login, port)
-        self.remember(url)
-        (self.directory / PROGRAMS).write_text(str(binaries.directory), encoding="utf-8")
-        if not connections.answers(url):
+        if not connections.answers(url.set(database="postgres")):
             raise self._did_not_start("a server that rejects our connection")
         return url
 
@@ -175,19 +173,23 @@ class Cluster:
         for attempts_left in reversed(range(1 if port else _PORT_ATTEMPTS)):
             chosen = port or operating_system.free_port(LOOPBACK)
             options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", "port": str(chosen)}
+            url = URL.create(
+                "postgresql+psycopg", login.user, login.password, LOOPBACK, chosen, database=login.database
+            )
             try:
-                self._pg_ctl_start(binaries, options)
+                self._pg_ctl_start(binaries, options, url)
             except StartError:
                 if not attempts_left:
                     raise
             else:
-                return URL.create(
-                    "postgresql+psycopg", login.user, login.password, LOOPBACK, chosen, database="postgres"
-                )
+                return url
         raise AssertionError("unreachable")
 
-    def _pg_ctl_start(self, binaries: Binaries, options: dict[str, str]) -> None:
+    def _pg_ctl_start(self, binaries: Binaries, options: dict[str, str], url: URL) -> None:
         self._configure({**SETTINGS, **options})
+        # Before it runs: if we are killed now, others find it, and stop it.
+        address.write(self.directory, url)
+        (self.directory / PROGRAMS).write_text(str(binaries.directory), encoding="utf-8")
         command = [
             binaries.program("pg_ctl"), "start", "-D", str(self.data), "-l", str(self.log), "-w",
             "-t", str(START_TIMEOUT), "-s",
@@ -205,31 +207,36 @@ class Cluster:
     def _did_not_start(self, found: str) -> StartError:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
         quoted = "\n".join(lines[-_LOG_LINES:])
-        remedies = [f"read {self.log}", *([_MORE_SPACE] if _is_full(self.directory) else [])]
+        remedies = [f"read {self.log}", *([MORE_SPACE] if is_full(self.directory) else [])]
         return StartError(f"a Postgres server in {self.directory}", f"{found}\n{quoted}".strip(), remedies)
 
-    def remember(self, url: URL) -> None:
-        """Write down where the server is."""
-        address.write(self.directory, url)
-
     def stop(self) -> None:
-        """Stop the server if it runs, ending all sessions.
+        """Stop the server if it runs, ending all sessions, and forget where it was.
+
+        Raises:
+            StartError: It did not stop.
+        """
+        self.halt()
+        address.forget(self.directory)
+
+    def halt(self) -> None:
+        """Stop the server if it runs, or clear up after it if it died. It is to be started again.
 
         Raises:
             StartError: It did not stop.
         """
         process = self.postmaster()
         if process is not None:
-            operating_system.end_postmaster(process.pid, self._pg_ctl(), self.data)
+            operating_system.end_postmaster(process.pid, self._program("pg_ctl"), self.data)
             with progress.doing(f"stopping the server in {self.directory}"):
                 stopped = self._wait_until_stopped()
             if not stopped:
                 found = f"process {process.pid}, which goes on {STOP_TIMEOUT} s after it was told to"
                 raise StartError(f"to stop the server in {self.directory}", found, [f"read {self.log}"])
-        # A server that died has left its lock files, and Postgres takes a process that nobody reaped for a living one.
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
-        shutil.rmtree(self.directory / "socket", ignore_errors=True)
-        address.forget(self.directory)
+        elif self._is_ours() and (self.data / "postmaster.pid").exists():
+            aftermath.clear(self.data, self._program("postgres"), self.account)
+        for name in ("socket", "making"):
+            shutil.rmtree(self.directory / name, ignore_errors=True)
 
     def _wait_until_stopped(self) -> bool:
         """Whether the server has stopped in time. Its process may stay for long, if nobody reaps it."""
@@ -240,24 +247,45 @@ class Cluster:
             time.sleep(_INTERVAL)
         return True
 
-    def _pg_ctl(self) -> Path:
+    def _program(self, name: str) -> Path:
+        """One of the programs that it was started with, which may have been removed since."""
         path = self.directory / PROGRAMS
-        return operating_system.program(Path(path.read_text(encoding="utf-8")) if path.exists() else Path(), "pg_ctl")
+        return operating_system.program(Path(path.read_text(encoding="utf-8")) if path.exists() else Path(), name)
+
+    def holds_data(self) -> bool:
+        """Whether there is more than what is left of a data directory that was not made, or not removed, to its end."""
+        if not self.data.exists():
+            return False
+        return not self._is_ours() or self.version() is not None or self.address() is not None
+
+    def version(self) -> str | None:
+        """The major version that made the data directory; None when nothing says so."""
+        try:
+            return (self.data / "PG_VERSION").read_text(encoding="utf-8").strip()
+        except (FileNotFoundError, PermissionError):
+            return None
+
+    def _is_ours(self) -> bool:
+        """Whether there is a data directory of the account that runs the server: nothing else can be looked into."""
+        return self.data.exists() and operating_system.reason_not_owned(self.data, self.account) is None
 
     def reason_unusable(self, binaries: Binaries) -> str | None:
         """Why the data directory is none of these programs and this account; None when it may be, or is not there."""
-        version = self.data / "PG_VERSION"
         if not self.data.exists():
             return None
-        if not version.exists():
+        # First: what belongs to somebody else cannot be read.
+        reason = operating_system.reason_not_owned(self.data, self.account)
+        if reason is not None:
+            return reason
+        found = self.version()
+        if found is None:
             return "it holds no database cluster"
-        found = version.read_text(encoding="utf-8").strip()
-        if found != str(binaries.major):
-            return f"PostgreSQL {found} made it, and the programs are {binaries.major}"
-        return operating_system.reason_not_owned(self.data, self.account)
+        return None if found == str(binaries.major) else f"PostgreSQL {found} made it, not {binaries.major}"
 
     def discard(self) -> None:
         """Remove everything but the directory itself, which holds the lock. The server does not run."""
+        # First: if we are killed now, nobody is to take what is left for a data directory.
+        (self.data / "PG_VERSION").unlink(missing_ok=True)
         for name in ("data", "making", "socket"):
             path = self.directory / name
             if path.exists():
@@ -279,10 +307,17 @@ class Cluster:
         path = self.data / "postmaster.pid"
         try:
             process = psutil.Process(int(path.read_text(encoding="utf-8").split("\n", 1)[0]))
-            return process if str(self.data) in process.cmdline() else None
-        except (FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
+            return process if self._was_started_here(process) else None
+        except (FileNotFoundError, PermissionError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
             return None
 
+    def _was_started_here(self, process: psutil.Process) -> bool:
+        """Whether a process is the server, by its command line; by its directory if somebody started it by hand."""
+        if str(self.data) in process.cmdline():
+            return True
+        return process.name().startswith("postgres") and process.cwd() == str(self.data.resolve())
 
-def _is_full(directory: Path) -> bool:
+
+def is_full(directory: Path) -> bool:
+    """Whether the file system has not even room for what a server starts with."""
     return shutil.disk_usage(directory).free < _LITTLE

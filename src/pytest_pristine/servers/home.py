@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from pytest_pristine.operating_system import Account
 from pytest_pristine.settings import Value
 
 _SERVERS = "servers"
+# The names that we give to directories of servers, and files that one has from its first moment on. Somebody may name a
+# directory as our home that holds his own things.
+_NAMES = re.compile(r"embedded-\d+|local-\d+-[0-9a-f]+|docker-[0-9a-f]+|up-\d+")
+_FILES = ("lock", "server.json", "programs", "keeper.log")
 
 
 def locate(setting: Value[str | None]) -> Path:
@@ -75,9 +80,14 @@ def servers(directory: Path, pattern: str = "*") -> list[Path]:
         SettingError: They are not ours to read.
     """
     try:
-        return sorted(path for path in (directory / _SERVERS).glob(pattern) if path.is_dir())
+        return sorted(path for path in (directory / _SERVERS).glob(pattern) if _is_ours(path))
     except OSError as error:
         raise _not_ours(directory, str(error.strerror)) from None
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a directory is that of a server."""
+    return _NAMES.fullmatch(path.name) is not None and any((path / name).exists() for name in _FILES)
 
 
 def remove(path: Path) -> None:

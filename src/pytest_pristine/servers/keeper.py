@@ -7,6 +7,7 @@ was killed is replaced by a run when it takes its lease or gives it back.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -84,6 +85,8 @@ def dismiss(directory: Path) -> None:
     keeping = process(directory)
     if keeping is not None:
         keeping.kill()
+        with contextlib.suppress(psutil.TimeoutExpired):
+            keeping.wait(_PATIENCE)
         (directory / _PID).unlink(missing_ok=True)
 
 
@@ -92,13 +95,15 @@ def keep(server: Kept) -> None:
 
     Both happen under the server's lock: a run that comes next finds neither, and starts both.
     """
-    needed = time.monotonic()
+    needed: float | None = None
     prepared = False
     while True:
         with server.lock():
             held = leases.held(server.directory)
-            if held:
+            if held or needed is None:
+                # At the first look, too: the run that started us may have had the lock for long.
                 needed = time.monotonic()
+            if held:
                 prepared = False
             elif time.monotonic() - needed >= leases.linger(server.directory):
                 leases.sweep(server.directory)

@@ -17,7 +17,7 @@ from pytest_pristine.errors import StartError
 from pytest_pristine.operating_system import Account
 from pytest_pristine.servers import home, installations, keeper, leases
 from pytest_pristine.servers.binaries import Binaries
-from pytest_pristine.servers.cluster import Cluster, Login
+from pytest_pristine.servers.cluster import MORE_SPACE, Cluster, Login, is_full
 from pytest_pristine.servers.installations import Installation
 from pytest_pristine.servers.sources import Found, Offer, Rejection
 from pytest_pristine.settings import Settings, linger
@@ -71,15 +71,18 @@ def _lease(settings: Settings, installation: Installation, account: Account | No
     """
     directory = home.provide(settings.home, account)
     cluster = Cluster(home.server(directory, installation.name), account)
-    with cluster.lock():
-        url = cluster.running()
-        if url is None:
-            # That they can be executed is checked when they are to be executed: a server that runs needs none.
-            programs = installation.provide(directory, account)
-            cluster.stop()
-            url = _start(cluster, programs)
-        lease = leases.take(cluster.directory, linger(settings))
-        keeper.ensure(cluster.directory)
+    try:
+        with cluster.lock():
+            url = cluster.running()
+            if url is None:
+                # That they can be executed is checked when they are to be executed: a server that runs needs none.
+                url = _start_kept(cluster, installation.provide(directory, account))
+            lease = leases.take(cluster.directory, linger(settings))
+            keeper.ensure(cluster.directory)
+    except OSError as error:
+        found = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+        remedy = MORE_SPACE if is_full(cluster.directory) else "set PRISTINE_HOME to another directory"
+        raise StartError(f"a Postgres server in {cluster.directory}", found, [remedy]) from None
 
     def release() -> None:
         # The one that was there may have been killed since; without one the server would stay for ever.
@@ -87,6 +90,17 @@ def _lease(settings: Settings, installation: Installation, account: Account | No
         lease.release()
 
     return Offer(url, installation.how, release=release)
+
+
+def _start_kept(cluster: Cluster, programs: Binaries) -> URL:
+    """Start the server and, before it, its keeper: if we are killed in between, there is one who stops it."""
+    cluster.stop()
+    keeper.ensure(cluster.directory)
+    try:
+        return _start(cluster, programs)
+    except BaseException:
+        keeper.dismiss(cluster.directory)
+        raise
 
 
 def _start(cluster: Cluster, programs: Binaries) -> URL:
@@ -100,15 +114,19 @@ def _start(cluster: Cluster, programs: Binaries) -> URL:
     except StartError as error:
         if not made_before:
             raise
-        cluster.stop()
         _discard(cluster, error.found)
     return _start_once(cluster, programs)
 
 
 def _start_once(cluster: Cluster, programs: Binaries) -> URL:
     login = Login(USER, _password(cluster))
-    cluster.initialise(programs, login)
-    return cluster.start(programs, login)
+    try:
+        cluster.initialise(programs, login)
+        return cluster.start(programs, login)
+    except BaseException:
+        # It may run all the same, and not let us in; nobody would stop it.
+        cluster.stop()
+        raise
 
 
 def _discard(cluster: Cluster, reason: str) -> None:

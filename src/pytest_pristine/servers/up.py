@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -16,16 +17,20 @@ from psycopg import sql
 from sqlalchemy.engine import URL
 
 from pytest_pristine import operating_system
-from pytest_pristine.errors import BinariesError, InUseError, StartError
+from pytest_pristine.errors import BinariesError, InUseError, ServerError, StartError
 from pytest_pristine.postgres import connections, sessions, urls
 from pytest_pristine.servers import home, installations, needs
-from pytest_pristine.servers.cluster import LOOPBACK, Cluster, Login
+from pytest_pristine.servers.binaries import Binaries
+from pytest_pristine.servers.cluster import LOOPBACK, MORE_SPACE, Cluster, Login, is_full
 from pytest_pristine.servers.installations import Installation
 from pytest_pristine.servers.needs import Needs
 from pytest_pristine.servers.sources import Found, Offer, Rejection, ready
 from pytest_pristine.settings import Settings
 
 PREFIX = "up-"
+# Seconds that a server which runs may take to answer, and between two looks.
+_PATIENCE = 10
+_INTERVAL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ def servers(directory: Path) -> list[Running]:
 
 
 def start(settings: Settings, port: int, user: str, password: str | None, database: str) -> tuple[Running, bool]:
-    """Start a server, or find the one that runs already.
+    """Start a server, or find the one that runs already. One that died is started again, with its data.
 
     Args:
         settings: Where servers live.
@@ -94,26 +99,84 @@ def start(settings: Settings, port: int, user: str, password: str | None, databa
     """
     account = _account()
     directory = home.provide(settings.home, account)
-    login = Login(user, password or secrets.token_urlsafe(24), database)
     programs = _installation(settings).provide(directory, account)
     cluster = Cluster(home.server(directory, f"{PREFIX}{port}"), account)
     with cluster.lock():
-        url = cluster.running()
-        if url is not None:
-            _check_same(url, port, login if password else replace(login, password=str(url.password)))
-            return _describe(cluster, port, url), False
+        known, pid = cluster.address(), cluster.pid()
+        there = pid is not None or cluster.holds_data()
+        # Whoever names no password means the one that there is.
+        kept = None if known is None or not there else known.password
+        login = Login(user, password or kept or secrets.token_urlsafe(24), database)
+        if there:
+            _check_same(cluster, known, port, login)
         try:
-            _check_port(port)
-            cluster.discard()
-            cluster.initialise(programs, login)
-            url = _create_database(cluster.start(programs, login, port), login)
-            cluster.remember(url)
-        except BaseException:
-            cluster.stop()
-            cluster.discard()
-            home.remove(cluster.directory)
-            raise
-    return _describe(cluster, port, url), True
+            if pid is None:
+                (_start_again if there else _start_new)(cluster, programs, login, port)
+            elif known is not None:
+                _complete(known, login)
+        except OSError as error:
+            remedy = MORE_SPACE if is_full(directory) else "set PRISTINE_HOME to another directory"
+            raise _cannot_start(cluster, f"{error.strerror}: {error.filename}", [remedy]) from None
+        found = _describe(cluster, port)
+    return found, pid is None
+
+
+def _start_new(cluster: Cluster, programs: Binaries, login: Login, port: int) -> None:
+    """Start a server on a data directory of its own, which goes again if it does not come up."""
+    try:
+        _check_port(port)
+        cluster.stop()
+        cluster.discard()
+        cluster.initialise(programs, login)
+        _create_database(cluster.start(programs, login, port), login)
+    except BaseException:
+        cluster.stop()
+        cluster.discard()
+        home.remove(cluster.directory)
+        raise
+
+
+def _start_again(cluster: Cluster, programs: Binaries, login: Login, port: int) -> None:
+    """Start a server that died on the data that it has. That is the user's: only `down` removes it."""
+    reason = cluster.reason_unusable(programs)
+    if reason is not None:
+        raise _cannot_start(cluster, reason, _ways_out(cluster, programs, port))
+    _check_port(port)
+    try:
+        cluster.halt()
+        _create_database(cluster.start(programs, login, port), login)
+    except ServerError as error:
+        cluster.halt()
+        raise _cannot_start(cluster, error.found, [*error.remedy, *_ways_out(cluster, programs, port)]) from None
+    except BaseException:
+        cluster.halt()
+        raise
+
+
+def _complete(url: URL, login: Login) -> None:
+    """Bring a server to its end whose start was killed. One that was ready long ago has everything."""
+    end = time.monotonic() + _PATIENCE
+    while not connections.answers(url) and time.monotonic() < end:
+        if connections.answers(url.set(database="postgres")):
+            _create_database(url, login)
+        time.sleep(_INTERVAL)
+    connections.connect(url, "up").close()
+
+
+def _cannot_start(cluster: Cluster, reason: str, remedies: list[str]) -> StartError:
+    sought = f"to start the server in {cluster.directory}"
+    return StartError(sought if not cluster.holds_data() else f"{sought} on the data that it has", reason, remedies)
+
+
+def _ways_out(cluster: Cluster, programs: Binaries, port: int) -> list[str]:
+    """How data can be used that these programs, or this account, cannot use; and the way to be rid of it."""
+    version, account = cluster.version(), operating_system.account_name()
+    ways = []
+    if operating_system.reason_not_owned(cluster.data, cluster.account) is not None:
+        ways.append(f"give it to the account that runs servers: chown -R {account} {cluster.data}")
+    elif version is not None and version != str(programs.major):
+        ways.append(f"start it with its own programs: PRISTINE_POSTGRES_VERSION={version} pristine up --port {port}")
+    return [*ways, f"or give the data up: pristine down --port {port}"]
 
 
 def runs(server: Running) -> bool:
@@ -137,7 +200,14 @@ def stop(server: Running, *, force: bool = True) -> None:
         if not force:
             _check_unused(server)
         cluster.stop()
-        cluster.discard()
+        try:
+            cluster.discard()
+        except OSError as error:
+            raise StartError(
+                f"to remove the server in {cluster.directory}",
+                f"{error.strerror}: {error.filename}",
+                ["remove it as the account that it belongs to"],
+            ) from None
         home.remove(server.directory)
 
 
@@ -183,10 +253,16 @@ def _account() -> operating_system.Account | None:
         raise BinariesError("an account that may run Postgres", f"we are root, and there is {error.args[0]}") from None
 
 
-def _check_same(url: URL, port: int, login: Login) -> None:
+def _check_same(cluster: Cluster, url: URL | None, port: int, login: Login) -> None:
+    sought = f"to start a server for {login.user}/{login.database} on port {port}"
+    if url is None:
+        raise StartError(
+            sought, f"data in {cluster.directory}, and nothing that says whose: no server.json, or an unreadable one",
+            [f"remove {cluster.directory}, if nobody needs it", "or choose another --port"],
+        )  # fmt: skip
     if (url.username, url.password, url.database) != (login.user, login.password, login.database):
         raise StartError(
-            f"to start a server for {login.user}/{login.database} on port {port}",
+            sought,
             f"one that pristine up started with other names or another password: {urls.show(url)}",
             [f"pristine down --port {port}", "or choose another --port"],
         )
@@ -203,13 +279,15 @@ def _check_port(port: int) -> None:
         ) from None  # fmt: skip
 
 
-def _create_database(url: URL, login: Login) -> URL:
+def _create_database(url: URL, login: Login) -> None:
     """Make the database that was asked for; every cluster has `postgres` already."""
-    with connections.connect(url, "up") as connection, contextlib.suppress(psycopg.errors.DuplicateDatabase):
+    maintenance = url.set(database="postgres")
+    with connections.connect(maintenance, "up") as connection, contextlib.suppress(psycopg.errors.DuplicateDatabase):
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(login.database)))
-    return url.set(database=login.database)
 
 
-def _describe(cluster: Cluster, port: int, url: URL) -> Running:
-    process = cluster.postmaster()
-    return Running(port, url, None if process is None else process.pid, cluster.directory)
+def _describe(cluster: Cluster, port: int) -> Running:
+    url = cluster.address()
+    if url is None:
+        raise LookupError(f"no address of {cluster.directory}, which was written just now")
+    return Running(port, url, cluster.pid(), cluster.directory)

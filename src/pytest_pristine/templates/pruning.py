@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,15 +13,20 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
+from pytest_pristine import operating_system
 from pytest_pristine.errors import ServerError
 from pytest_pristine.postgres import connections, databases, locks, marks
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.servers import home, installations, inventory, keeper, leases, up
+from pytest_pristine.servers.cluster import Cluster
 from pytest_pristine.servers.keeper import Kept
+from pytest_pristine.servers.wheels import WHEELS
 from pytest_pristine.settings import DEFAULT, Value
 from pytest_pristine.templates import workspace
 
+# The names of copies of programs: in a directory that somebody named as our home there may be other things.
+_COPY = re.compile(rf"({'|'.join(re.escape(wheel.distribution) for wheel in WHEELS)})-.*")
 _NOT_CONFIGURED = Value[str | None](None, DEFAULT, DEFAULT)
 
 
@@ -53,7 +59,8 @@ class Pruner:
         """Remove what nobody can hold; each is told when it is gone.
 
         Args:
-            everything: Remove all that nobody uses now: servers without leases, and copies of programs.
+            everything: Remove all that nobody uses now: servers without leases, and copies of programs. What
+                `pristine up` started is for `pristine down` to remove.
             limit: Bytes that may stay. Above them templates and then servers' data are removed, those that were used
                 longest ago first.
 
@@ -67,7 +74,8 @@ class Pruner:
             except ServerError as error:
                 failures.append(error)
         for copy in inventory.take(self.home).copies:
-            if not copy.installed or (everything and not self._anything_runs()):
+            ours = _COPY.fullmatch(copy.name) is not None
+            if ours and (not copy.installed or (everything and not self._anything_runs())):
                 yield from self._remove_directory(Path(copy.directory), f"the copy of the programs {copy.name}")
         if limit is not None:
             yield from self._shrink(limit)
@@ -78,16 +86,22 @@ class Pruner:
         server = keeper.at(directory)
         with server.lock():
             url, held = server.running(), leases.held(directory)
-            is_up = directory.name.startswith(up.PREFIX)
-            if url is None and not held:
-                if is_up or everything or not _is_of_an_installation(directory.name):
-                    yield from self._discard(server)
-                return
-            if everything and not held and not is_up:
+            if not held and not _may_be_used(server, url, everything=everything):
                 yield from self._discard(server)
                 return
         if url is not None:
             yield from self._drop_databases(url, directory.name)
+        if not _is_up(directory):
+            yield from self._stop_forgotten(server)
+
+    def _stop_forgotten(self, server: Kept) -> Iterator[Removal]:
+        """Stop a server that no run holds and nobody keeps, and clear up after one that died. Its data is a cache."""
+        with server.lock():
+            if leases.held(server.directory) or keeper.process(server.directory) or server.address() is None:
+                return
+            if not self.dry:
+                server.stop()
+            yield Removal(f"the server {server.directory.name}, which nobody keeps, but not its data", 0)
 
     def _discard(self, server: Kept) -> Iterator[Removal]:
         """Stop a server that nobody holds and remove what it has. The caller holds its lock."""
@@ -151,7 +165,8 @@ class Pruner:
         for directory in sorted(home.servers(self.home), key=lambda path: path.stat().st_mtime):
             server = keeper.at(directory)
             with server.lock():
-                if server.running() is None and not leases.held(directory):
+                held = leases.held(directory)
+                if server.running() is None and not held and not _may_be_used(server, None, everything=True):
                     yield from self._discard(server)
 
     def _anything_runs(self) -> bool:
@@ -162,6 +177,20 @@ class Pruner:
         if not self.dry:
             shutil.rmtree(directory)
         yield removal
+
+
+def _may_be_used(server: Kept, url: URL | None, *, everything: bool) -> bool:
+    """Whether somebody may use a server again that no run holds.
+
+    The data of one that `pristine up` started is the user's, also when it died: only he gives it up.
+    """
+    if _is_up(server.directory):
+        return url is not None or Cluster(server.directory, operating_system.server_account()).holds_data()
+    return not everything and (url is not None or _is_of_an_installation(server.directory.name))
+
+
+def _is_up(directory: Path) -> bool:
+    return directory.name.startswith(up.PREFIX)
 
 
 def _is_of_an_installation(name: str) -> bool:
