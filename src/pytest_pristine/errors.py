@@ -14,6 +14,7 @@
     │   ├── OccupiedError           another run works in the only database there is
     │   ├── BinariesError           Postgres binaries that are missing or cannot be executed
     │   ├── InUseError              a server that others use was to be stopped
+    │   ├── NoRoomError             its disk is full
     │   ├── StartError              our own server did not come up
     │   └── NoServerError           every source was tried and none had a server
     ├── NotOursError                a database that we may not destroy
@@ -111,6 +112,10 @@ class BinariesError(ServerError):
 
 class InUseError(ServerError):
     """A server was to be stopped, and others use it."""
+
+
+class NoRoomError(ServerError):
+    """The server's disk has no room for another database."""
 
 
 class StartError(ServerError):

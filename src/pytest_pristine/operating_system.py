@@ -26,6 +26,8 @@ SOCKET_PATH_LIMIT = 103
 
 # Accounts that may run a server when we are root, in order of preference. None is ever created.
 _UNPRIVILEGED_ACCOUNTS = ("postgres", "nobody")
+# Variables that reach the programs of Postgres when another account runs them.
+_NEEDED_BY_SERVERS = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TZ", "TZDIR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,8 @@ def run_as(account: Account | None, command: Sequence[str], *, cwd: Path) -> sub
     """Run a program of Postgres as an account, without input, and return its output whatever its exit status.
 
     The output goes through a file: a server that the command leaves behind may keep its end of a pipe open for ever.
-    The locale is C: on macOS a server whose locale is not set does not start.
+    The locale is C: on macOS a server whose locale is not set does not start. Another account is given no more of our
+    environment than a server needs: it can read what it is given, and there may be secrets in it.
 
     Raises:
         OSError: The command cannot be executed.
@@ -140,7 +143,7 @@ def run_as(account: Account | None, command: Sequence[str], *, cwd: Path) -> sub
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=cwd,
-            env={**os.environ, "LC_ALL": "C"},
+            env={**_environment_for(account), "LC_ALL": "C"},
             creationflags=_own_group(),
             check=False,
             user=None if account is None else account.uid,
@@ -149,6 +152,10 @@ def run_as(account: Account | None, command: Sequence[str], *, cwd: Path) -> sub
         )
         output.seek(0)
         return subprocess.CompletedProcess(done.args, done.returncode, output.read(), "")
+
+
+def _environment_for(account: Account | None) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if account is None or name in _NEEDED_BY_SERVERS}
 
 
 def spawn_detached(command: Sequence[str], *, cwd: Path, log: Path) -> int:

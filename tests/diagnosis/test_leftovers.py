@@ -82,7 +82,15 @@ def test_a_server_of_up_that_died(home: Home, project_at: Callable[[Home], Proje
     wait_until(lambda: not home.postmasters(), "the server is gone")
     url = f"postgresql://postgres:***@127.0.0.1:{port}/postgres"
     assert leftovers(doctor(project)) == [
-        ("warning", f"up-{port}", f"the server at {url} died", [f"pristine down --port {port}"])
+        (
+            "warning",
+            f"up-{port}",
+            f"the server at {url} died",
+            [
+                f"to have it back with its data: pristine up --port {port}",
+                f"or to remove it: pristine down --port {port}",
+            ],
+        )
     ]
     assert pristine(home, "down", "--port", port).status == 0
     assert leftovers(doctor(project)) == NOTHING

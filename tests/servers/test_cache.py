@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.errors import NoServerError, StartError
+from pytest_pristine.errors import NoRoomError, NoServerError, StartError
+from pytest_pristine.postgres import connections, databases, marks
 from tests.cli.conftest import command
-from tests.conftest import new_home, wait_until
+from tests.conftest import SOURCE, WANTED, new_home, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +110,36 @@ def test_a_full_disk(resolve: Resolve) -> None:
             assert {line.split(":")[0] for line in caught_all.value.found.splitlines()} >= {"embedded", "local"}
         finally:
             subprocess.run(["/bin/umount", str(home.path)], check=True)
+
+
+@needs_root
+def test_a_disk_that_fills_up(resolve: Resolve) -> None:
+    """Where the disk of a server that runs has no room for a database, the error says so and what to type."""
+    with new_home() as home:
+        subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=300m,mode=711", "tmpfs", str(home.path)], check=True)
+        try:
+            server = resolve(option={"server": SOURCE}, PRISTINE_HOME=str(home.path), PRISTINE_LINGER="0", **WANTED)
+            try:
+                with connections.connect(server.url, "test") as connection:
+                    fill(home.path)
+                    with pytest.raises(NoRoomError) as caught:
+                        databases.create(connection, "pristine_large", marks.Mark(marks.SCRATCH, run="", project=""))
+                assert caught.value.sought == "to make the database 'pristine_large', a copy of 'template0'"
+                assert caught.value.found.endswith("No space left on device")
+                assert caught.value.remedy == (
+                    "free some space where the server has its data: pristine status, pristine prune --all",
+                )
+            finally:
+                (home.path / "filling").unlink()
+                server.release()
+            wait_until(lambda: not home.processes(), "the server stops")
+        finally:
+            subprocess.run(["/bin/umount", str(home.path)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Leave less room in a file system than a database takes, and enough for the server's log of what it does."""
+    (path / "filling").write_bytes(bytes(shutil.disk_usage(path).free - 4 * 2**20))
 
 
 @pytest.fixture

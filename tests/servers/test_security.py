@@ -16,7 +16,7 @@ import pytest
 from pytest_pristine import settings
 from pytest_pristine.servers import up
 from tests.cli.conftest import command
-from tests.conftest import Home
+from tests.conftest import SOURCE, WANTED, Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,3 +155,39 @@ def test_no_error_has_the_password(home: Home, project_at: Callable[[Home], Proj
     assert run.status == pytest.ExitCode.TESTS_FAILED
     assert "ERROR test_users.py::test_comes_next - pytest-pristine: connection failed: " in run.output
     assert (long.server() / "password").read_text() not in run.output
+
+
+def test_no_traceback_has_the_password(home: Home, project_at: Callable[[Home], Project]) -> None:
+    """The error of a connection that the test itself makes, with the arguments of the driver, is shown without it."""
+    long = Home(home.path / ("long" * 25))
+    project = project_at(long)
+    project.write("test_users.py", """
+        import psycopg
+        from sqlalchemy import create_engine
+
+        def test_engine(postgres_url):
+            create_engine(postgres_url.set(database="not_there")).connect()
+
+        def test_driver(postgres_url):
+            arguments = postgres_url.translate_connect_args(username="user", database="dbname")
+            print(arguments)
+            psycopg.connect(**arguments | {"dbname": "not_there"})
+    """)  # fmt: skip
+    run = project.run("-vv", "--showlocals", "--tb=long", "--junitxml=report.xml", PRISTINE_LINGER="60")
+    assert run.status == pytest.ExitCode.TESTS_FAILED
+    assert run.output.count('database "not_there" does not exist') >= 2
+    password = (long.server() / "password").read_text()
+    assert [told for told in (run.output, (project.path / "report.xml").read_text()) if password in told] == []
+    assert "'password': '***'" in run.output
+
+
+def test_servers_are_not_given_our_environment(resolve: Resolve, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account that runs a server for root, and can read the server's environment, finds no secret of ours in it."""
+    monkeypatch.setenv("APP_SECRET", "not-for-others")
+    server = resolve(option={"server": SOURCE}, **WANTED)
+    try:
+        (postmaster,) = home.postmasters()
+        assert "APP_SECRET" not in postmaster.environ()
+        assert "PATH" in postmaster.environ()
+    finally:
+        server.release()

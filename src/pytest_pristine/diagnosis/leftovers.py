@@ -68,7 +68,10 @@ def _up(directory: Path) -> Iterator[Finding]:
     for server in up.servers(directory):
         if server.pid is None:
             found = f"the server at {urls.show(server.url)} died"
-            yield findings.warning(server.directory.name, found, f"pristine down --port {server.port}")
+            yield findings.warning(
+                server.directory.name, found, f"to have it back with its data: pristine up --port {server.port}",
+                f"or to remove it: pristine down --port {server.port}",
+            )  # fmt: skip
         else:
             yield from _databases(server.directory.name, server.url)
 

@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from pytest_pristine.errors import PristineError
-from pytest_pristine.plugin import options, state
+from pytest_pristine.plugin import options, redaction, state
 from pytest_pristine.plugin.fixtures import postgres_server
 
 
@@ -55,6 +55,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show an error of ours as its message alone: what it tells lies outside the code that a traceback shows.
 
+    Other tracebacks are shown without the server's password.
     pytest raises the error of a session's fixture again for each test that needs it. It is told once.
     """
     report = yield
@@ -65,6 +66,8 @@ def pytest_runtest_makereport(
         reason = error.found.splitlines()[0]
         told = str(error) if first == item.nodeid else f"the same error as in {first}"
         report.longrepr = f"pytest-pristine: {reason}\n{told}"
+    elif report.failed and (server := state.found(item.config)) is not None:
+        redaction.redact(report, server.url)
     return report
 
 

@@ -42,18 +42,23 @@ def server(config: pytest.Config) -> PostgresServer:
     return config.stash[_SERVER]
 
 
+def found(config: pytest.Config) -> PostgresServer | None:
+    """The server of this run, if it has one by now."""
+    return config.stash.get(_SERVER, None)
+
+
 def describe(config: pytest.Config) -> list[str]:
     """The server of this run for the header; nothing in a run that has none."""
-    found = config.stash.get(_SERVER, None)
-    if found is None:
+    server = found(config)
+    if server is None:
         return []
     from pytest_pristine.isolation import ways  # heavy, and loaded by now
 
-    preferred = [rejection for rejection in found.server.passed_over if rejection.notable]
+    preferred = [rejection for rejection in server.server.passed_over if rejection.notable]
     return [
         *(f"pristine: passed over {rejection.source}: {rejection.reason}" for rejection in preferred),
-        f"pristine: {found}",
-        f"pristine: {ways.describe(found.capabilities)}",
+        f"pristine: {server}",
+        f"pristine: {ways.describe(server.capabilities)}",
     ]
 
 
@@ -79,10 +84,10 @@ def tell(config: pytest.Config, error: Exception, test: str) -> str:
 
 def close(config: pytest.Config) -> None:
     """Give the server back."""
-    found = config.stash.get(_SERVER, None)
-    if found is not None:
+    server = found(config)
+    if server is not None:
         del config.stash[_SERVER]
-        found.server.release()
+        server.server.release()
 
 
 def is_xdist_worker(config: pytest.Config) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import errors, sql
 
+from pytest_pristine.errors import NoRoomError
 from pytest_pristine.postgres import marks, sessions
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.marks import Mark
@@ -85,10 +86,20 @@ def create(connection: Connection, name: str, mark: Mark, template: str = "templ
         mark: Its mark.
         template: What it is a copy of. Nobody may be connected to it.
         like: A database whose encoding and locale it gets; only with template0, else they are the template's.
+
+    Raises:
+        NoRoomError: The server's disk is full.
     """
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     options = locale(connection, like) if like is not None or template != "template0" else _text(connection)
-    connection.execute(statement + _strategy(connection) + _as_sql(options))
+    try:
+        connection.execute(statement + _strategy(connection) + _as_sql(options))
+    except errors.DiskFull as error:
+        raise NoRoomError(
+            f"to make the database {name!r}, a copy of {template!r}",
+            str(error).strip().splitlines()[0],
+            ["free some space where the server has its data: pristine status, pristine prune --all"],
+        ) from None
     set_mark(connection, name, mark)
 
 

@@ -79,12 +79,15 @@ def conninfo(url: URL) -> dict[str, str | int]:
 
 
 def redact(text: str, url: URL) -> str:
-    """The text without passwords: those in URLs and connection strings, and the one of this URL wherever it stands.
+    """The text without passwords: those in URLs and connection strings, and the one of this URL wherever it stands."""
+    return hide(_PASSWORDS.sub(lambda match: f"{match[1] or match[3]}{_HIDDEN}{match[2] or ''}", text), url)
 
-    A password that is also part of the user's or the database's name is removed only where it is given as a password;
-    it would take the names with it.
+
+def hide(text: str, url: URL) -> str:
+    """The text without the password of a URL.
+
+    A password that is also part of the user's or the database's name stays: it would take the names with it.
     """
-    text = _PASSWORDS.sub(lambda match: f"{match[1] or match[3]}{_HIDDEN}{match[2] or ''}", text)
     for password in _passwords(url):
         if password not in show(url):
             for spelling in {password, quote(password, safe=""), quote(password, safe=" +"), quote_plus(password)}:

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sqlalchemy.engine import URL
+
 from pytest_pristine.errors import MissingExtensionError
 from pytest_pristine.migrations import locate
 from pytest_pristine.migrations.alembic import Alembic
@@ -55,6 +57,11 @@ class PostgresServer:
     def source(self) -> str:
         """Where it came from: `url`, `up`, `embedded`, `local` or `docker`."""
         return self.server.source
+
+    @property
+    def url(self) -> URL:
+        """Its maintenance database, password included."""
+        return self.server.url
 
     @property
     def capabilities(self) -> Capabilities:

@@ -1,0 +1,36 @@
+"""Reports without passwords: a traceback shows the arguments of the driver, and locals when that is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+
+def redact(report: pytest.TestReport, url: URL) -> None:
+    """Take a password out of the report of a test that failed: out of its traceback, and of what it printed.
+
+    Args:
+        report: The report.
+        url: Has the password.
+    """
+    from pytest_pristine.postgres import urls  # heavy, and loaded by now
+
+    report.longrepr = _cleaned(report.longrepr, lambda text: urls.hide(text, url))
+    report.sections = _cleaned(report.sections, lambda text: urls.hide(text, url))
+
+
+def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:  # noqa: ANN401 - pytest's representations are of many classes
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_cleaned(each, clean) for each in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            setattr(value, field.name, _cleaned(getattr(value, field.name), clean))
+    return value
