@@ -234,6 +234,7 @@ class SchemaWatch:
     _contents: dict[int, frozenset[tuple[int, int]]] = field(init=False)
     _database: object = field(init=False)
     _has_temporary: bool = field(init=False)
+    _glances: dict[tuple[int, ...], bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rows = self.connection.execute(_CATALOGUES, [list(_IGNORED)]).fetchall()
@@ -308,15 +309,22 @@ class SchemaWatch:
         """
         if not oids:
             return []
-        query = sql.SQL(" UNION ALL ").join(
-            sql.SQL("SELECT {}::oid, count(*), min(age(xmin)) <= age(%(following)s::xid) FROM {}").format(
-                sql.Literal(oid), self._catalogues[oid].identifier
-            )
-            for oid in oids
-        )
-        rows = self.connection.execute(query, {"following": fresh.parameters["following"]}, prepare=True)
+        rows = self.connection.execute(self._glancing(oids), {"following": fresh.parameters["following"]}, prepare=True)
         # The oldest of the open transactions may be older than all that the youngest row was written by.
         return [(int(str(oid)), int(str(total)), bool(new or fresh.open)) for oid, total, new in rows]
+
+    def _glancing(self, oids: Collection[int]) -> bytes:
+        """The query of `_glance`, composed once for each set of catalogues: that takes as long as asking it."""
+        key = tuple(oids)
+        if key not in self._glances:
+            query = sql.SQL(" UNION ALL ").join(
+                sql.SQL("SELECT {}::oid, count(*), min(age(xmin)) <= age(%(following)s::xid) FROM {}").format(
+                    sql.Literal(oid), self._catalogues[oid].identifier
+                )
+                for oid in oids
+            )
+            self._glances[key] = query.as_bytes(None)
+        return self._glances[key]
 
     def _count(self, oids: Collection[int], fresh: Fresh) -> list[tuple[int, int, int]]:
         """Each catalogue with the number of its rows, some temporary ones left out, and of those that are fresh."""

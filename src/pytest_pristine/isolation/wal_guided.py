@@ -21,7 +21,7 @@ _LARGE_OBJECTS = frozenset({2613, 2995})
 
 # Bytes of WAL that take as long to read as asking takes: for the catalogues, and for each relation. Measured with
 # bench/restore/threshold.py.
-_BYTES, _BYTES_PER_RELATION = 448 * 1024, 1536
+_BYTES, _BYTES_PER_RELATION = 288 * 1024, 1536
 
 _log = logging.getLogger("pytest_pristine")
 
