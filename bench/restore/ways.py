@@ -270,6 +270,7 @@ class PytestCleanDatabase(Way):
 
 PRISTINE = "pytest-pristine"
 NOTHING = "no isolation"
+TRUNCATE = "TRUNCATE of all"
 TRUNCATE_DIRTY = "TRUNCATE of the dirty"
 MakeWay = Callable[[World, str, str, int], Way]
 # Those that are compared, in the order of the tables.
@@ -279,7 +280,7 @@ ALL: dict[str, MakeWay] = {
     "rollback": Rollback,
     PRISTINE: Pristine,
     "DELETE of all": DeleteAll,
-    "TRUNCATE of all": TruncateAll,
+    TRUNCATE: TruncateAll,
     "clone per test": Clone,
     "pytest-postgresql": PytestPostgresql,
     "pytest-clean-database": PytestCleanDatabase,

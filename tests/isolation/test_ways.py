@@ -17,7 +17,7 @@ from pytest_pristine.isolation.isolation import Isolation
 from pytest_pristine.isolation.probes import Probes
 from pytest_pristine.isolation.wal_guided import WalGuided
 from pytest_pristine.servers.cluster import Cluster, Login
-from tests.conftest import Server, binaries, needs, new_cluster, new_role, wait_until
+from tests.conftest import Server, binaries, needs, new_cluster, new_role, new_server, wait_until
 from tests.isolation.conftest import Client, MakePlace, Place, World
 from tests.isolation.test_restore import MUTATIONS
 
@@ -522,3 +522,22 @@ def test_upkeep_leaves_nothing_to_do(place: MakePlace, maintenance: list[str]) -
     assert not isolation.restore()
     assert not isolation.restore()
     assert made.dump() == before
+
+
+def test_more_relations_than_locks() -> None:
+    """A schema with more tables than a server can lock at once is asked part by part."""
+    few = "max_connections = 20\nmax_locks_per_transaction = 10\nmax_worker_processes = 1\nmax_wal_senders = 0\n"
+    names = [f"table_{number}" for number in range(6000)]
+    with (
+        new_server(few) as server,
+        new_role(server, "CREATEDB") as owner,
+        World(server, owner, replica=False).place() as place,
+    ):
+        # Each in a transaction of its own: together they cannot be made either.
+        place.run(*(f"CREATE TABLE {name} (id int)" for name in names))
+        with pytest.raises(psycopg.errors.OutOfMemory):
+            place.run(f"BEGIN; LOCK {', '.join(names)} IN SHARE MODE")
+        isolation = place.isolation()
+        assert way(isolation, place, "INSERT INTO table_7 VALUES (1)") is Probes
+        assert place.ask("SELECT count(*) FROM table_7") == "0"
+        assert place.rebuilds == 0

@@ -23,6 +23,12 @@ from pytest_pristine.postgres.connections import Connection
 # Relations asked about by one statement. It is planned anew whenever one of them has another file.
 _TOGETHER = 50
 
+# Statements of one transaction, which keeps a lock on all that it names: a server has room for some thousands.
+_STATEMENTS = 4
+
+# Statements of other kinds that are kept prepared: those that put relations back differ by what a test wrote.
+_OTHERS = 256
+
 # A query that gives the oids of relations that changed, and whether it takes the parameters of `FRESH`.
 Question: TypeAlias = tuple[bytes, bool]
 
@@ -49,6 +55,8 @@ class Probes:
         self._questions = self.asking(
             [each for each in self.baseline.relations if each.kind != MATERIALIZED_VIEW and not each.hidden]
         )
+        # psycopg would have the server forget the first of many before it comes to the last.
+        self.connection.prepared_max = _OTHERS + len(self._questions)
 
     def changes(self, since: Mark, until: Moment) -> Changes:
         """Ask every relation; one round trip for some hundreds of them."""
@@ -65,11 +73,12 @@ class Probes:
         """Oids of the relations that changed."""
         if not questions:
             return set()  # an empty pipeline is a round trip, too
-        with self.connection.pipeline():
-            answers = [
-                self.connection.execute(query, fresh.parameters if counts else None, prepare=True)
-                for query, counts in questions
-            ]
+        answers = []
+        with self.connection.pipeline() as pipeline:
+            for number, (query, counts) in enumerate(questions, start=1):
+                answers.append(self.connection.execute(query, fresh.parameters if counts else None, prepare=True))
+                if number % _STATEMENTS == 0:
+                    pipeline.sync()
         return {int(str(row[0])) for answer in answers for row in answer}
 
     def asking(self, relations: Sequence[Relation]) -> list[Question]:
