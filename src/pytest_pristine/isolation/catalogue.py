@@ -27,7 +27,7 @@ class Relation:
         name: Its name.
         kind: `r`, `m` or `S`, as in pg_class. A partitioned table is its leaves.
         columns: The columns of a table that hold data of their own; generated ones are left out.
-        unlogged: What is written to it does not reach the WAL.
+        unlogged: What is written to it does not reach the WAL, or not in a form that we know.
         cached: Sessions take numbers from the sequence in advance.
         hidden: Row-level security hides rows of the table from our role, which owns it.
     """
@@ -81,10 +81,12 @@ _RELATIONS = """
            ARRAY(SELECT a.attname::text FROM pg_attribute a
                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
                  ORDER BY a.attnum),
-           c.relpersistence = 'u', coalesce(q.seqcache > 1, false), c.relkind = 'r' AND row_security_active(c.oid),
+           c.relpersistence = 'u' OR c.relkind <> 'S' AND am.amname <> 'heap', coalesce(q.seqcache > 1, false),
+           c.relkind = 'r' AND row_security_active(c.oid),
            pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'USAGE')
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_am am ON am.oid = c.relam
     LEFT JOIN pg_sequence q ON q.seqrelid = c.oid
     LEFT JOIN pg_depend o ON c.relkind = 'S' AND o.classid = 'pg_class'::regclass AND o.objid = c.oid
                          AND o.refclassid = 'pg_class'::regclass AND o.deptype IN ('a', 'i')

@@ -12,7 +12,7 @@ from pytest_pristine.postgres import snapshots
 # as a rule in vain: what is the same for all is asked once. Frozen rows are of any age, and after two thousand million
 # transactions of a negative one; a little below zero are transactions that are younger than our own.
 FRESH = sql.SQL(
-    "(%(all)s OR age(xmin) BETWEEN -1000000000 AND (SELECT age(%(following)s::xid)) AND xmin <> ALL (%(own)s::xid[])"
+    "(%(all)s OR age(xmin) BETWEEN -1000000 AND (SELECT age(%(following)s::xid)) AND xmin <> ALL (%(own)s::xid[])"
     " OR %(some_open)s AND xmin = ANY (%(open)s::xid[]))"
 )
 

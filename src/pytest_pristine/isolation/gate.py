@@ -20,13 +20,12 @@ from pytest_pristine.postgres.prepared import Prepared
 from pytest_pristine.postgres.snapshots import Snapshot
 from pytest_pristine.postgres.wal import Flushed, Reader, Write
 
-# The position comes first: what was written before it was written by transactions that had ended when the statement
-# began, or had an id by the time that the next id is asked for. Session-level advisory locks leave no other trace. A
-# sequence that is not logged advances without a transaction id. A table that others cannot see, because it is temporary
-# or was made by a transaction that has not ended, is in nobody's way.
+# The positions come first: what was written before was written by transactions that had ended when the statement began,
+# or had an id by the time that the next id is asked for. All is flushed when both are the same. Session-level advisory
+# locks leave no other trace. A sequence that is not logged advances without a transaction id. A table that others
+# cannot see, because it is temporary or was made by a transaction that has not ended, is in nobody's way.
 _LOOK = """
     SELECT pg_current_wal_flush_lsn()::text, pg_current_wal_insert_lsn()::text,
-           pg_current_wal_insert_lsn() <= pg_current_wal_flush_lsn(),
            pg_current_snapshot()::text, {following},
            (SELECT string_agg(concat_ws(' ', locktype, pid, virtualtransaction, classid, objid, objsubid), ',')
             FROM pg_locks
@@ -42,31 +41,33 @@ _MOVED = sql.SQL("EXISTS (SELECT FROM {} WHERE last_value <> {} OR is_called <> 
 
 # A look, and what was written up to it, unless nothing was committed, somebody has a transaction open, or too much was
 # written. The order matters: what is read was written by transactions that the snapshot saw end, or that had an id by
-# the time that the next id is asked for.
+# the time that the next id is asked for. Within a transaction the server gives the same answer to that again.
 _DECLARE = sql.SQL("""
     CREATE OR REPLACE PROCEDURE pg_temp.pristine_look(
         since text, near bigint, expected text, own xid[],
-        OUT flushed text, OUT inserted text, OUT is_flushed bool, OUT snapshot text, OUT following bigint,
-        OUT locks text, OUT moved bool, OUT until text, OUT next bigint, OUT taken text, OUT written text)
+        OUT flushed text, OUT inserted text, OUT snapshot text, OUT following bigint, OUT locks text, OUT moved bool,
+        OUT until text, OUT next bigint, OUT taken text, OUT written text)
     LANGUAGE plpgsql AS {}
 """)
 _BODY = """
     BEGIN
-        {look} INTO flushed, inserted, is_flushed, snapshot, following, locks, moved;
+        {look} INTO flushed, inserted, snapshot, following, locks, moved;
         IF snapshot = expected OR split_part(snapshot, ':', 3) <> ''
            OR (following - split_part(snapshot, ':', 2)::bigint) % 4294967296 <> 0
            OR inserted::pg_lsn - since::pg_lsn > near THEN
             RETURN;
         END IF;
-        IF NOT is_flushed THEN
+        IF flushed = inserted THEN
+            until := inserted;
+        ELSE
             {flush}
         END IF;
-        until := pg_current_wal_flush_lsn();
+        COMMIT;
         next := {following};
         written := (SELECT string_agg(coalesce(relation::text, ''), ',') FROM ({read}) AS writes);
     END
 """
-_CALL = sql.SQL("CALL pg_temp.pristine_look($1, $2, $3, $4, {})").format(sql.SQL(", ").join([sql.NULL] * 11))
+_CALL = sql.SQL("CALL pg_temp.pristine_look($1, $2, $3, $4, {})").format(sql.SQL(", ").join([sql.NULL] * 10))
 _NEXT = sql.SQL(snapshots.NEXT)
 _TRUE = "t"
 
@@ -178,7 +179,7 @@ class Gate:
         read = reader.query(
             start=as_position.format(since), until=as_position.format(until), own=own, writers=sql.SQL("false")
         )
-        flush = reader.flushing(sql.Identifier("taken"))
+        flush = reader.flushing(until, sql.Identifier("taken"))
         body = sql.SQL(_BODY).format(look=look, flush=flush, following=_NEXT, read=read)
         try:
             self.connection.execute(_DECLARE.format(sql.Literal(body.as_string(self.connection))))
@@ -188,11 +189,11 @@ class Gate:
 
 
 def _read(row: Sequence[str | None]) -> Look:
-    position, inserted, flushed, snapshot, following, locks, moved = row
+    flushed, inserted, snapshot, following, locks, moved = row
     held = [lock.split() for lock in locks.split(",")] if locks else []
     return Look(
         snapshots.read(str(snapshot), int(str(following))),
-        position if flushed == _TRUE else None,
+        flushed if flushed == inserted else None,
         str(inserted),
         # Whether it is of this transaction or of the session cannot be seen: the transaction is left out.
         frozenset(f"{pid} {' '.join(key)}" for kind, pid, _, *key in held if kind == "advisory"),

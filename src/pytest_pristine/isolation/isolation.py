@@ -93,6 +93,8 @@ class Isolation:
         self._is_spoiled = False
         # Session-level advisory locks that are held by right: those that were there before the test.
         self._locks: frozenset[str] = frozenset()
+        # What the restore that is under way has removed, in words.
+        self._leftovers: list[str] = []
         connection = self._connect()
         try:
             self._watch = Watch.begin(connection, coverage, replica=self._replica)
@@ -161,6 +163,7 @@ class Isolation:
     def _restore(self, treat_locks: Callable[[gate.Look], list[str]]) -> Restored:
         if self._is_spoiled:
             self._make_anew(frozenset())
+        self._leftovers = []
         try:
             return self._put_back(treat_locks)
         except RestoreBlockedError:
@@ -169,7 +172,7 @@ class Isolation:
         except Spoiled as spoiled:
             names = self._make_anew(spoiled.catalogues)
             gone = f"no more {', '.join(names)}" if names else ""
-            return Restored(remade="; ".join(filter(None, [spoiled.why, gone])))
+            return Restored((), (), tuple(self._leftovers), remade="; ".join(filter(None, [spoiled.why, gone])))
 
     def _put_back(self, treat_locks: Callable[[gate.Look], list[str]]) -> Restored:
         try:
@@ -189,17 +192,17 @@ class Isolation:
         changes = Changes()
         try:
             look = self._look()
-            leftovers = treat_locks(look)
+            self._leftovers += treat_locks(look)
             # An open transaction can advance a sequence without ending.
             if look.snapshot == self._mark.foretold and not look.snapshot.open and not look.moved:
-                return Restored(leftovers=tuple(leftovers))
+                return Restored(leftovers=tuple(self._leftovers))
             if prepared := self._roll_back_prepared(look):
-                leftovers += prepared
+                self._leftovers += prepared
                 look = self._look()
             moment = self._watch.moment(look, self._mark)
             changes = self._watch.changes(self._mark, moment)
             relations = (*changes.tables, *changes.views, *changes.sequences)
-            return self._restore_changes(changes, moment, self._mark.fresh(moment.own), leftovers)
+            return self._restore_changes(changes, moment, self._mark.fresh(moment.own))
         except _BLOCKED:
             readers = (
                 not self._replica or bool(changes.views) or any(t.oid in self._watch.baseline.armed for t in relations)
@@ -227,7 +230,7 @@ class Isolation:
             blocking &= look.blocking
         return look
 
-    def _restore_changes(self, changes: Changes, moment: Moment, fresh: Fresh, leftovers: list[str]) -> Restored:
+    def _restore_changes(self, changes: Changes, moment: Moment, fresh: Fresh) -> Restored:
         if changes.schema.catalogues:
             raise Spoiled(", ".join(changes.schema.altered), changes.schema.catalogues)
         own = list(moment.own)
@@ -249,7 +252,7 @@ class Isolation:
         restore.cut_short(self._watch.connection, written.long)
         others += [f"sequence {sequence}" for sequence in changes.sequences]
         rows = tuple((str(table), count) for table, count in written.rows.items() if count != 0)
-        return Restored(rows, tuple(others), tuple(leftovers))
+        return Restored(rows, tuple(others), tuple(self._leftovers))
 
     def _refresh(self, changes: Changes, written: Written) -> list[str]:
         refreshed = [view for view in changes.views if self._watch.refresh(view, written)]
@@ -279,12 +282,13 @@ class Isolation:
         while found and time.monotonic() < deadline:
             time.sleep(_INTERVAL)
             present = sessions.forgotten(connection)
-            found = {session: query for session, query in found.items() if present.get(session) == query}
+            found = {session: last for session, last in found.items() if present.get(session) == last}
         ended = sessions.end_some(connection, found)
         if ended:
             self._tell()
         return [
-            f"an open transaction of the session {who}, which was ended; its last query: {found[who]}" for who in ended
+            f"an open transaction of the session {who}, which was ended; its last query: {found[who][0]}"
+            for who in ended
         ]
 
     def _end_holders(self, look: gate.Look) -> list[str]:
@@ -333,7 +337,7 @@ class Isolation:
         self._is_spoiled = False
         gone = schema.most_telling(self._watch.names(catalogues) - before)
         moment = self._watch.moment(self._watch.gate.look(), self._mark)
-        self._restore_changes(self._watch.compare(), moment, EVERYTHING, [])
+        self._restore_changes(self._watch.compare(), moment, EVERYTHING)
         return gone
 
     def _tell(self) -> None:

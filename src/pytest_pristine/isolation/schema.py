@@ -9,7 +9,7 @@ content is compared.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from psycopg import sql
@@ -61,6 +61,9 @@ _SEQUENCE_OWNER = """
      WHERE classid = 'pg_class'::regclass AND objid = seqrelid AND deptype IN ('a', 'i'))
 """
 
+# The options of a table's other table, for large values, which are set by ALTER TABLE as well.
+_TOAST_OPTIONS = "(SELECT t.reloptions FROM pg_class t WHERE t.oid = pg_class.reltoastrelid)"
+
 # Those of them that hold thousands of rows of the server's own, of which only people's are compared.
 _LARGE = ("pg_proc", "pg_description", "pg_rewrite")
 
@@ -101,7 +104,7 @@ _CATALOGUES = """
 """
 
 # What is kept of a database outside it: owner, limits, grants, settings, comment. And what belongs to extensions, which
-# nothing but a dependency tells, and subscriptions.
+# nothing but a dependency tells, user mappings, whose catalogue only superusers may read, and subscriptions.
 _DATABASE = """
     SELECT concat_ws(' ', d.datdba, d.datconnlimit, d.datallowconn, d.datistemplate, d.dattablespace, d.datacl,
                      shobj_description(d.oid, 'pg_database'),
@@ -109,14 +112,17 @@ _DATABASE = """
                       FROM pg_db_role_setting s WHERE s.setdatabase = d.oid))
            || (SELECT concat_ws(' ', count(*), sum(hashtextextended(e::text, 0))) FROM pg_depend e
                WHERE e.refclassid = 'pg_extension'::regclass)
+           || (SELECT concat_ws(' ', count(*), sum(hashtextextended(m::text, 0))) FROM pg_user_mappings m)
            || (SELECT concat_ws(' ', string_agg(concat_ws(' ', b.oid, b.subname, b.subenabled), ' ' ORDER BY b.oid))
                FROM pg_subscription b WHERE b.subdbid = d.oid)
     FROM pg_database d WHERE d.datname = current_database()
 """
-_ABOUT_DATABASE = "settings, grants or comment of the database, members of an extension, or a subscription"
-# Oids of the catalogues that this reads: pg_database, pg_db_role_setting, pg_shdescription, pg_depend and
-# pg_subscription.
-_SHARED = frozenset({1262, 2964, 2396, 2608, 6100})
+_ABOUT_DATABASE = (
+    "settings, grants or comment of the database, members of an extension, a user mapping, or a subscription"
+)
+# Oids of the catalogues that this reads: pg_database, pg_db_role_setting, pg_shdescription, pg_depend,
+# pg_user_mapping and pg_subscription.
+SHARED = frozenset({1262, 2964, 2396, 2608, 1418, 6100})
 
 # What belongs to a session, and the tables for large values, which follow from their tables.
 _SET_ASIDE = r"SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast|temp)'"
@@ -191,6 +197,8 @@ class _Catalogue:
         kept: list[sql.Composable] = [sql.Identifier(name) for name in self.columns if name not in _COMPARED[self.name]]
         if self.name == "pg_sequence":
             kept.append(sql.SQL(_SEQUENCE_OWNER))
+        if self.name == "pg_class":
+            kept.append(sql.SQL(_TOAST_OPTIONS))
         return sql.SQL("hashtextextended(ROW({})::text, 0)").format(sql.SQL(", ").join(kept))
 
     @property
@@ -256,19 +264,15 @@ class SchemaWatch:
         """
         totals = {oid: total for oid, total, new in self._glance(self._suspects(written), fresh)
                   if new or total != self._totals[oid]}  # fmt: skip
-        suspects = [
-            oid for oid, count, new in self._count(totals, fresh)
+        suspects = {
+            oid: count for oid, count, new in self._count(totals, fresh)
             if new or count != self._counts[oid] or self._hides(oid)
-        ]  # fmt: skip
+        }  # fmt: skip
         changes = self._look_closer(suspects, fresh) if suspects else SchemaChanges()
         if not changes.catalogues:
             self._totals |= totals
-        if (written is None or not _SHARED.isdisjoint(written)) and self._describe_database() != self._database:
-            altered = (
-                *changes.altered,
-                "settings, grants or comment of the database, members of an extension, or a subscription",
-            )
-            return SchemaChanges(changes.catalogues | _SHARED, altered, changes.moved)
+        if (written is None or not SHARED.isdisjoint(written)) and self._describe_database() != self._database:
+            return SchemaChanges(changes.catalogues | SHARED, (*changes.altered, _ABOUT_DATABASE), changes.moved)
         return changes
 
     def differences(self, earlier: SchemaWatch) -> tuple[str, ...]:
@@ -353,8 +357,13 @@ class SchemaWatch:
         """Whether rows of temporary things may have gone while others came, so that their number tells nothing."""
         return self._has_temporary and self._catalogues[oid].name in _RELATION | _PARENT
 
-    def _look_closer(self, suspects: Sequence[int], fresh: Fresh) -> SchemaChanges:
-        """Tell changes of the schema from what merely looks like one."""
+    def _look_closer(self, suspects: Mapping[int, int], fresh: Fresh) -> SchemaChanges:
+        """Tell changes of the schema from what merely looks like one.
+
+        Args:
+            suspects: Oids of catalogues, each with the number of its rows as `_count` has it.
+            fresh: Which rows were written since.
+        """
         changed: set[int] = {oid for oid, count in self._count_lasting(suspects) if count != self._lasting[oid]}
         moved: set[int] = set()
         altered: list[str] = []
@@ -372,7 +381,7 @@ class SchemaWatch:
             if found:
                 changed.add(oid)
         if not changed:
-            self._counts |= {oid: count for oid, count, _ in self._count(suspects, EVERYTHING)}
+            self._counts |= suspects
             self._has_temporary = self.connection.execute(_TEMPORARY).fetchone() == (True,)
         return SchemaChanges(frozenset(changed), tuple(most_telling(altered)), frozenset(moved))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import LiteralString
 
 from psycopg import sql
 
@@ -18,7 +19,7 @@ from pytest_pristine.postgres.connections import Connection
 IN_REPLICA_ROLE = ("A", "R")
 IN_ORIGIN_ROLE = ("O", "A")
 
-_ENABLE = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
+_ENABLE: dict[str, LiteralString] = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
 
 _TRIGGERS = """
     SELECT n.nspname, c.relname, 'TRIGGER', t.tgname, t.tgenabled::text, c.oid
@@ -48,16 +49,17 @@ def silenced(connection: Connection, oids: Sequence[int], states: Sequence[str])
     """
     found = [row for row in connection.execute(_TRIGGERS, {"states": list(states)}) if row[5] in set(oids)]
     for schema, table, kind, name, _, _ in found:
-        _alter(connection, (str(schema), str(table)), f"DISABLE {kind}", str(name))
+        _alter(connection, (str(schema), str(table)), "DISABLE", str(kind), str(name))
     yield
     if found:
         # A table with foreign key checks outstanding cannot be altered.
         connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     for schema, table, kind, name, state, _ in found:
-        _alter(connection, (str(schema), str(table)), f"{_ENABLE[str(state)]} {kind}", str(name))
+        _alter(connection, (str(schema), str(table)), _ENABLE[str(state)], str(kind), str(name))
 
 
-def _alter(connection: Connection, table: tuple[str, str], action: str, name: str) -> None:
+def _alter(connection: Connection, table: tuple[str, str], action: LiteralString, kind: str, name: str) -> None:
     """Without ONLY the action would reach the partitions, which have states of their own."""
-    statement = sql.SQL("ALTER TABLE ONLY {} {} {}")
-    connection.execute(statement.format(sql.Identifier(*table), sql.SQL(action), sql.Identifier(name)))
+    statement = sql.SQL("ALTER TABLE ONLY {} {} {} {}")
+    of_kind = sql.SQL("RULE") if kind == "RULE" else sql.SQL("TRIGGER")
+    connection.execute(statement.format(sql.Identifier(*table), sql.SQL(action), of_kind, sql.Identifier(name)))

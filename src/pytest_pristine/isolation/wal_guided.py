@@ -7,6 +7,7 @@ unlogged tables and sequences, is asked.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pytest_pristine.isolation.baseline import Baseline
@@ -43,6 +44,7 @@ class WalGuided:
     schema: SchemaWatch
     probes: Probes
     _suspects: frozenset[Write] = frozenset()
+    _next_suspects: frozenset[Write] = frozenset()
     limit: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,7 +59,7 @@ class WalGuided:
         writes |= self._suspects
         # What an open transaction wrote lies before the next mark, and may be committed after it.
         open_ = {snapshots.lower(xid) for xid in until.open}
-        self._suspects = frozenset((oid, xid) for oid, xid in writes if xid in open_)
+        self._next_suspects = frozenset((oid, xid) for oid, xid in writes if xid in open_)
         written = {oid for oid, _ in writes}
         fresh = since.fresh(until.own)
         schema = self.schema.changes(written, fresh)
@@ -67,9 +69,13 @@ class WalGuided:
         oids |= self.probes.ask(self._unlogged, fresh)
         return self.baseline.sort(oids, large_objects=not _LARGE_OBJECTS.isdisjoint(written))
 
-    def forget(self) -> None:
-        """Suspect nothing any more: everything was asked."""
-        self._suspects = frozenset()
+    def remember(self) -> None:
+        """What was found was put back: from now on suspect what the transactions wrote that were open."""
+        self._suspects = self._next_suspects
+
+    def suspect(self, writes: Iterable[Write]) -> None:
+        """Suspect these writes and no others: everything was asked."""
+        self._suspects = frozenset(writes)
 
     def is_near(self, since: Mark, position: str) -> bool:
         """Whether the WAL between a mark and a position tells all, and takes no longer to read than asking takes."""

@@ -19,9 +19,9 @@ from pytest_pristine.isolation.gate import Gate, Look
 from pytest_pristine.isolation.large_objects import LargeObjects
 from pytest_pristine.isolation.probes import Probes
 from pytest_pristine.isolation.restored import Written
-from pytest_pristine.isolation.schema import SchemaWatch
+from pytest_pristine.isolation.schema import SHARED, SchemaWatch
 from pytest_pristine.isolation.wal_guided import WalGuided
-from pytest_pristine.postgres import wal
+from pytest_pristine.postgres import sessions, snapshots, wal
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.snapshots import Snapshot
 
@@ -62,6 +62,7 @@ class Watch:
     mark: Mark
     crash: object
     _way: ChangeDetector | None = None
+    _is_written_to: bool = True
 
     @classmethod
     def begin(cls, connection: Connection, coverage: Coverage, *, replica: bool) -> Watch:
@@ -181,13 +182,15 @@ class Watch:
 
     def changes(self, since: Mark, until: Moment) -> Changes:
         """What was written between two moments, found in the way that suits what was written."""
-        ways: list[ChangeDetector] = [self.probes] if self.wal_guided is None else [self.wal_guided, self.probes]
-        for way in ways:
-            found = way.changes(since, until)
+        if self.wal_guided is not None:
+            self._way = self.wal_guided
+            found = self.wal_guided.changes(since, until)
             if found is not None:
-                self._way = way
                 return found
-        raise AssertionError("probes can always tell")
+            # Before asking: what those who have ended by now wrote is seen then.
+            self._is_written_to = bool(until.open) and sessions.may_be_written_to(self.connection)
+        self._way = self.probes
+        return self.probes.changes(since, until)
 
     def remember(self, moment: Moment, own: tuple[int, ...]) -> Mark:
         """The mark for a database that was made pristine.
@@ -197,10 +200,15 @@ class Watch:
             own: Full ids of all our transactions since.
         """
         is_told = True
-        if self._way is self.probes and self.wal_guided is not None:
-            # Probes do not see what open transactions wrote; nor does the WAL tell from here on.
-            is_told = not moment.open
-            self.wal_guided.forget()
+        if self.wal_guided is not None:
+            if self._way is self.wal_guided:
+                self.wal_guided.remember()
+            else:
+                # Probes do not see what open transactions wrote; nor does the WAL tell from here on. Those in other
+                # databases can have written to what all databases share, and to nothing else of ours.
+                is_told = not (moment.open and self._is_written_to)
+                xids = [snapshots.lower(xid) for xid in moment.open]
+                self.wal_guided.suspect((oid, xid) for oid in SHARED for xid in xids)
         foretold = moment.snapshot.after(own)
         return Mark(moment.snapshot.following, moment.open, foretold, moment.position, is_told, own)
 

@@ -35,7 +35,11 @@ def after(isolation: Isolation, node: pytest.Item) -> None:
 
 def _warn(restored: Restored, node: pytest.Item, who: str) -> None:
     """Warn of what the restore found. A project that turns such a warning into an error has the test fail."""
-    if restored.leftovers:
-        node.warn(LeftoverWarning(f"{who} left {', '.join(restored.leftovers)}"))
-    if restored.remade:
-        node.warn(SchemaChangedWarning(f"{who} changed more than rows: {restored.remade}. The database was made anew"))
+    try:
+        if restored.leftovers:
+            node.warn(LeftoverWarning(f"{who} left {', '.join(restored.leftovers)}"))
+    finally:
+        if restored.remade:
+            node.warn(
+                SchemaChangedWarning(f"{who} changed more than rows: {restored.remade}. The database was made anew")
+            )

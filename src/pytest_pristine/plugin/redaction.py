@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def redact(report: pytest.TestReport, url: URL) -> None:
-    """Take a password out of the report of a test that failed: out of its traceback, and of what it printed.
+    """Take a password out of the report of a test: out of its traceback, and of what it printed.
 
     Args:
         report: The report.
@@ -28,9 +28,9 @@ def redact(report: pytest.TestReport, url: URL) -> None:
 def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:  # noqa: ANN401 - pytest's representations are of many classes
     if isinstance(value, str):
         return clean(value)
-    if isinstance(value, (list, tuple)):
+    if type(value) in (list, tuple):
         return type(value)(_cleaned(each, clean) for each in value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value) and type(value).__module__.startswith("_pytest."):
         for field in dataclasses.fields(value):
             setattr(value, field.name, _cleaned(getattr(value, field.name), clean))
     return value

@@ -14,16 +14,19 @@ from psycopg import errors, sql
 from pytest_pristine.postgres.connections import Connection
 
 _KEY = "hashtextextended('pytest-pristine:' || %s, 0)"
+_TAKE = sql.SQL("SELECT pg_advisory_lock({})").format(sql.SQL(_KEY))
+_TRY = sql.SQL("SELECT pg_try_advisory_lock({})").format(sql.SQL(_KEY))
+_RELEASE = sql.SQL("SELECT pg_advisory_unlock({})").format(sql.SQL(_KEY))
 
 
 def take(connection: Connection, subject: str) -> None:
     """Wait for the lock and hold it until the connection ends."""
-    connection.execute(f"SELECT pg_advisory_lock({_KEY})", [subject])
+    connection.execute(_TAKE, [subject])
 
 
 def try_take(connection: Connection, subject: str) -> bool:
     """Hold the lock until it is released or the connection ends, if nobody else does."""
-    return connection.execute(f"SELECT pg_try_advisory_lock({_KEY})", [subject]).fetchone() == (True,)
+    return connection.execute(_TRY, [subject]).fetchone() == (True,)
 
 
 def take_within(connection: Connection, subject: str, seconds: float) -> bool:
@@ -40,7 +43,7 @@ def take_within(connection: Connection, subject: str, seconds: float) -> bool:
 
 def release(connection: Connection, subject: str) -> None:
     """Give the lock back."""
-    connection.execute(f"SELECT pg_advisory_unlock({_KEY})", [subject])
+    connection.execute(_RELEASE, [subject])
 
 
 @contextmanager

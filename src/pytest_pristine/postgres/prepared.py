@@ -1,7 +1,6 @@
 """A statement that is run before and after every test.
 
-It goes to libpq directly: building a cursor and adapting values takes psycopg longer than the server takes to answer.
-While it runs the process does nothing else, signals included, so that it is for what nothing can keep waiting.
+It goes to libpq without a cursor: to build one and adapt values takes psycopg longer than the server takes to answer.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import psycopg
-from psycopg import errors, pq, sql
+from psycopg import errors, generators, pq, sql
 
 from pytest_pristine.postgres.connections import Connection
 
@@ -17,7 +16,7 @@ from pytest_pristine.postgres.connections import Connection
 _PREFIX = "pristine_"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Prepared:
     """A statement that gives one row.
 
@@ -33,7 +32,7 @@ class Prepared:
     _name: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_name", f"{_PREFIX}{self.name}".encode())
+        self._name = f"{_PREFIX}{self.name}".encode()
         self._prepare()
 
     def ask(self, *parameters: str) -> list[str | None]:
@@ -49,6 +48,8 @@ class Prepared:
             # psycopg has all statements forgotten when one of its own may have become invalid.
             self._prepare()
             answer = self._run(encoded)
+        if answer.ntuples != 1:
+            raise AssertionError(f"{self.name} gave {answer.ntuples} rows")
         values = (answer.get_value(0, column) for column in range(answer.nfields))
         return [None if value is None else value.decode() for value in values]
 
@@ -56,7 +57,10 @@ class Prepared:
         self._check(self.connection.pgconn.prepare(self._name, self.query.as_bytes(self.connection)))
 
     def _run(self, parameters: list[bytes]) -> pq.abc.PGresult:
-        return self._check(self.connection.pgconn.exec_prepared(self._name, parameters))
+        self.connection.pgconn.send_query_prepared(self._name, parameters)
+        # psycopg waits, and hears signals meanwhile.
+        *_, answer = self.connection.wait(generators.execute(self.connection.pgconn))
+        return self._check(answer)
 
     def _check(self, answer: pq.abc.PGresult) -> pq.abc.PGresult:
         if answer.status in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):

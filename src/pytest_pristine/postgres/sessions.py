@@ -108,28 +108,42 @@ def end_idle(connection: Connection, pids: Collection[int]) -> tuple[list[Sessio
 
 
 _FORGOTTEN = """
-    SELECT pid, coalesce(usename::text, ''), application_name, left(query, 300) FROM pg_stat_activity
+    SELECT pid, coalesce(usename::text, ''), application_name, left(query, 300), state_change::text
+    FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL
       AND state LIKE 'idle in transaction%'
     ORDER BY pid
 """
 
 
-def forgotten(connection: Connection) -> dict[Session, str]:
+def forgotten(connection: Connection) -> dict[Session, tuple[str, str]]:
     """Sessions in the database connected to that wrote something, did not commit it and do nothing more.
 
     Returns:
-        Each with its last query. Those of other roles are hidden from a role without privileges.
+        Each with its last query, and the time when that ended. Those of other roles are hidden from a role without
+        privileges.
     """
     rows = connection.execute(_FORGOTTEN).fetchall()
-    return {Session(int(str(pid)), str(role), str(app)): str(query) for pid, role, app, query in rows}
+    return {Session(int(str(pid)), str(role), str(app)): (str(query), str(at)) for pid, role, app, query, at in rows}
+
+
+# What other roles' sessions do is hidden from a role without privileges, and may be anything.
+_WRITTEN_TO = """
+    SELECT NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+           OR EXISTS (SELECT FROM pg_stat_activity
+                      WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL)
+           OR EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database())
+"""
+
+
+def may_be_written_to(connection: Connection) -> bool:
+    """Whether a transaction may be open in the database connected to that has written something."""
+    return connection.execute(_WRITTEN_TO).fetchone() != (False,)
 
 
 def end_some(connection: Connection, some: Collection[Session]) -> list[Session]:
-    """End sessions and wait until they are gone; gives those that are."""
-    query = "SELECT pg_terminate_backend(%s, %s)"
-    milliseconds = round(PATIENCE * 1000)
-    return [each for each in some if connection.execute(query, [each.pid, milliseconds]).fetchone() == (True,)]
+    """End sessions and wait until they are gone; gives those that are. Some may not be ours to end."""
+    return [each for each in some if _end(connection, each.pid, PATIENCE)]
 
 
 def listed(sessions: Collection[Session]) -> str:
@@ -137,13 +151,13 @@ def listed(sessions: Collection[Session]) -> str:
     return "\n".join(map(str, sessions))
 
 
-def _end(connection: Connection, pid: int) -> bool:
-    """Ask a session to end; gives whether we may."""
+def _end(connection: Connection, pid: int, patience: float = 0) -> bool:
+    """Ask a session to end, and wait for it some seconds; gives whether we may, and it did."""
+    query = "SELECT pg_terminate_backend(%s, %s)"
     try:
-        connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+        return connection.execute(query, [pid, round(patience * 1000)]).fetchone() == (True,) or patience == 0
     except errors.InsufficientPrivilege:
         return False
-    return True
 
 
 def roll_back_prepared_in(connection: Connection, url: URL) -> bool:

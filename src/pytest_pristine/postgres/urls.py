@@ -90,7 +90,8 @@ def hide(text: str, url: URL) -> str:
     """
     for password in _passwords(url):
         if password not in show(url):
-            for spelling in {password, quote(password, safe=""), quote(password, safe=" +"), quote_plus(password)}:
+            encoded = (quote(password, safe=""), quote(password, safe=" +"), quote_plus(password))
+            for spelling in {password, repr(password)[1:-1], *encoded}:
                 text = _whole(spelling).sub(_HIDDEN, text)
     return text
 

@@ -82,7 +82,7 @@ _FROM_RECORDS = """
 Write: TypeAlias = tuple[int | None, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Reader:
     """Reads the WAL of a cluster.
 
@@ -99,23 +99,23 @@ class Reader:
 
     def __post_init__(self) -> None:
         names = ("start", "until", "own", "writers")
-        query = self.query(**{name: sql.Placeholder(name) for name in names}).as_bytes(None)
-        object.__setattr__(self, "_query", query)  # composed once
+        self._query = self.query(**{name: sql.Placeholder(name) for name in names}).as_bytes(None)
 
     @property
     def _flushes_by_message(self) -> bool:
         return _major(self.connection) >= _FIRST_WITH_FLUSH
 
-    def flushing(self, taken: sql.Identifier) -> sql.Composed:
+    def flushing(self, until: sql.Identifier, taken: sql.Identifier) -> sql.Composed:
         """Statements of a procedure in PL/pgSQL that do what `flush` does.
 
         Args:
+            until: The variable that gets the position.
             taken: The text variable that gets the id of the transaction that it took.
         """
         if self._flushes_by_message:
-            return sql.SQL("PERFORM {};").format(sql.SQL(_BY_MESSAGE))
-        statements = sql.SQL("PERFORM {}; {} := pg_current_xact_id()::text; COMMIT;")
-        return statements.format(sql.SQL(_BY_COMMIT), taken)
+            return sql.SQL("{} := {};").format(until, _MESSAGE)
+        statements = sql.SQL("PERFORM {}; {} := {}; {} := pg_current_xact_id()::text; COMMIT;")
+        return statements.format(_COMMIT_FLUSHES, until, _MESSAGE_OF_TRANSACTION, taken)
 
     def query(
         self, *, start: sql.Composable, until: sql.Composable, own: sql.Composable, writers: sql.Composable
@@ -149,25 +149,34 @@ class Reader:
     def flush(self) -> Flushed:
         """Have all that was written flushed, for only then it can be read."""
         if self._flushes_by_message:
-            row = self.connection.execute(_FLUSH, prepare=True).fetchone()
-            xids: tuple[int, ...] = ()
-        else:
-            taken = self.connection.execute(_FLUSH_BY_COMMIT, prepare=True).fetchone()
-            xids = (int(str(taken[-1])),) if taken else ()
-            row = self.connection.execute(_FLUSHED, prepare=True).fetchone()
+            position, following = self._ask(_FLUSH)
+            return Flushed(position, int(following), ())
+        _, position, taken = self._ask(_FLUSH_BY_COMMIT)
+        (following,) = self._ask(_ASK_NEXT)
+        return Flushed(position, int(following), (int(taken),))
+
+    def _ask(self, query: bytes) -> list[str]:
+        row = self.connection.execute(query, prepare=True).fetchone()
         if row is None:
             raise AssertionError("a SELECT without FROM has one row")
-        return Flushed(str(row[-2]), int(str(row[-1])), xids)
+        return [str(value) for value in row]
 
 
-# A message outside a transaction takes no transaction id. In older versions a commit flushes, whatever the session has
-# set.
-_BY_MESSAGE = "pg_logical_emit_message(false, 'pytest-pristine', '', true)"
-_BY_COMMIT = "set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'pytest-pristine', '')"
+# A message outside a transaction takes no transaction id, and is flushed where it is asked for. In older versions a
+# commit flushes, whatever the session has set. A message gives the position at which it ends. The server's own word for
+# how far it has flushed may lie within a record, which nobody would read: not who reads up to there, nor who reads on.
+_MESSAGE = sql.SQL("pg_logical_emit_message(false, 'pytest-pristine', '', true)")
+_MESSAGE_OF_TRANSACTION = sql.SQL("pg_logical_emit_message(true, 'pytest-pristine', '')")
+_COMMIT_FLUSHES = sql.SQL("set_config('synchronous_commit', 'local', true)")
 
-_FLUSHED = f"SELECT pg_current_wal_flush_lsn()::text, {snapshots.NEXT}"
-_FLUSH = _FLUSHED.replace("SELECT", f"SELECT {_BY_MESSAGE},", 1)
-_FLUSH_BY_COMMIT = f"SELECT {_BY_COMMIT}, pg_current_xact_id()::text"
+_NEXT = sql.SQL(snapshots.NEXT)
+_FLUSH = sql.SQL("SELECT {}::text, {}").format(_MESSAGE, _NEXT).as_bytes(None)
+_FLUSH_BY_COMMIT = (
+    sql.SQL("SELECT {}, {}::text, pg_current_xact_id()::text")
+    .format(_COMMIT_FLUSHES, _MESSAGE_OF_TRANSACTION)
+    .as_bytes(None)
+)
+_ASK_NEXT = sql.SQL("SELECT {}").format(_NEXT).as_bytes(None)
 
 
 @dataclass(frozen=True, slots=True)

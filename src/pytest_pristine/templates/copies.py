@@ -68,7 +68,8 @@ def remake(
             with databases.patience(connection):
                 _replace(connection, url, mark, scratch, ours)
         except PristineError:
-            databases.drop(connection, scratch)
+            if databases.find(connection, scratch) is not None:
+                drop(connection, scratch)
             raise
         return databases.oid(connection, str(url.database))
     except psycopg.Error as error:
@@ -120,7 +121,7 @@ def _replace(connection: Connection, url: URL, mark: Mark, scratch: str, ours: i
         return
     with _closed(connection, url):
         if databases.exchange(connection, name, mark, scratch, aside, Mark(marks.SCRATCH, mark.run, mark.project)):
-            _drop(connection, aside)
+            drop(connection, aside)
             return
         _check_ours(connection, name, mark, ours)
         raise RestoreError(
@@ -161,10 +162,11 @@ def _vacate(connection: Connection, url: URL) -> None:
         sessions.end(connection, name)
 
 
-def _drop(connection: Connection, name: str) -> None:
+def drop(connection: Connection, name: str) -> None:
+    """Drop a database; one that cannot be dropped now is left to the end of the run, and it is logged."""
     try:
         databases.drop(connection, name)
-    except psycopg.Error as error:
+    except (psycopg.Error, PristineError) as error:
         # Whoever is to mend it has to get in.
         databases.allow_connections(connection, name, allow=True)
         _log.warning("%s is tried again at the end of the run: it cannot be dropped: %s", name, error)

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import PrivilegeError
 from pytest_pristine.migrations.migrator import Migrator
-from pytest_pristine.postgres import connections, databases, extensions, locks, marks, names
+from pytest_pristine.postgres import connections, databases, extensions, locks, marks, names, sessions
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
@@ -114,8 +114,12 @@ class Builder:
                 created = sorted(extensions.installed(connection) - given)
             mark = Mark(marks.TEMPLATE, self.session, self.project, fingerprint, inputs=inputs, created=created)
             return self._seal(scratch, mark)
-        except BaseException:
-            databases.drop(self.connection, scratch)
+        except BaseException as error:
+            try:
+                databases.drop(self.connection, scratch)
+            except (psycopg.Error, LookupError) as second:
+                # It bears a mark of this run: whoever cleans up after the run drops it.
+                error.add_note(f"and {scratch} could not be dropped: {second}")
             raise
 
     def _given_extensions(self) -> frozenset[str]:
@@ -152,6 +156,8 @@ class Builder:
         if databases.find(self.connection, name) is not None:
             # Inputs changed and changed back while another template was current; the old one is as good.
             databases.drop(self.connection, name)
+        # Migrations may leave a pool connected.
+        sessions.end(self.connection, scratch)
         with self.connection.transaction():
             databases.set_mark(self.connection, scratch, mark)
             databases.rename(self.connection, scratch, name)

@@ -105,7 +105,7 @@ def lease(
             copy = _Copy(anchor, at, mark, template, wanted, databases.oid(connection, name))
             yield Workspace(at, template.name, copy.rebuild)
         finally:
-            _clean_up(anchor.connection, url, run, project)
+            _clean_up(anchor, url, run, project)
 
 
 def _take_target(anchor: Anchor, target: str, mark: Mark, clone: str) -> bool:
@@ -124,13 +124,17 @@ def _take_target(anchor: Anchor, target: str, mark: Mark, clone: str) -> bool:
         anchor.release(locks.target(target))
         _log.warning("somebody is connected to %s: working in %s instead", target, clone)
         return False
-    databases.drop(connection, aside)
+    copies.drop(connection, aside)
     return True
 
 
-def _clean_up(connection: Connection, url: URL, run: str, project: str) -> None:
+def _clean_up(anchor: Anchor, url: URL, run: str, project: str) -> None:
     """Drop this run's databases, those of runs that died, and templates nobody has needed for long."""
-    if connection.closed:
+    try:
+        connection = anchor.alive()
+    except PristineError as error:
+        # Whoever runs next on the server does it.
+        _log.debug("nothing is cleaned up: %s", error.found)
         return
     made = [each for each in databases.ours(connection) if each.mark.kind in (marks.CLONE, marks.SCRATCH)]
     for database in sorted(made, key=lambda each: each.mark.run != run):
