@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from pytest_pristine.errors import RestoreBlockedError
-from tests.conftest import Server, new_role, new_server
+from tests.conftest import Server, new_role, new_server, wait_until
 from tests.isolation.conftest import Client, MakePlace, Place, World
 
 SCHEMA = """
@@ -321,3 +323,40 @@ def test_a_transaction_that_was_forgotten(place: MakePlace) -> None:
     assert not ended(reader)
     assert made.dump() == before
     assert made.rebuilds == 0
+
+
+def test_a_transaction_that_says_the_same_again(place: MakePlace) -> None:
+    """A session that executes one statement again and again is not taken for one that does nothing more."""
+    made = place(SCHEMA)
+    isolation = made.isolation(timeout=1)
+    client, stop = made.client(), threading.Event()
+
+    def repeat() -> None:
+        client.execute("BEGIN")
+        while not stop.wait(0.05):
+            client.execute("UPDATE lookup SET label = 'again' WHERE id = 1")
+        client.execute("ROLLBACK")
+
+    with ThreadPoolExecutor(1) as pool:
+        repeating = pool.submit(repeat)
+        try:
+            busy = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'UPDATE lookup%'"
+            wait_until(lambda: made.ask(busy) == "1", "it writes")
+            assert isolation.prepare().leftovers == ()
+        finally:
+            stop.set()
+        repeating.result()
+
+
+def test_leftovers_beside_a_changed_schema(place: MakePlace) -> None:
+    """What a test left is told also when it changed the schema, so that the database is made anew."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    isolation.prepare()
+    client = made.client()
+    client.execute("SELECT pg_advisory_lock(7)")
+    made.run("CREATE TABLE more ()")
+    restored = isolation.restore()
+    assert "table more" in restored.remade
+    (leftover,) = restored.leftovers
+    assert leftover.startswith("an advisory lock of the session pid ")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from psycopg import sql
 
-from pytest_pristine.isolation import watch
+from pytest_pristine.isolation import gate, watch
 from pytest_pristine.isolation.changes import Mark
 from pytest_pristine.isolation.gate import Ahead, Look
 from pytest_pristine.isolation.isolation import Isolation
+from pytest_pristine.isolation.restored import Written
 from tests.isolation.conftest import Client, MakePlace, Place
 
 SCHEMA = """
@@ -316,3 +320,96 @@ def test_a_schema_that_is_changed(place: MakePlace, change: str) -> None:
     assert isolation.restore().remade
     assert made.dump() == before
     assert made.rebuilds == 1
+
+
+def test_one_that_begins_in_the_middle_of_a_look(place: MakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that begins and writes while the server looks at what others wrote is found when it ends."""
+    after_looking = "        IF flushed = inserted THEN"
+    assert after_looking in gate._BODY
+    waiting = gate._BODY.replace(after_looking, f"        PERFORM pg_sleep(1);\n{after_looking}")
+    monkeypatch.setattr(gate, "_BODY", waiting)
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    before = made.dump()
+    isolation.restore()
+    made.run("INSERT INTO other (text) VALUES ('x')")
+    client = made.client()
+    with ThreadPoolExecutor(1) as pool:
+        restoring = pool.submit(isolation.restore)
+        time.sleep(0.3)
+        for statement in ("BEGIN", *ALL):
+            client.execute(statement)  # type: ignore[call-overload]
+        restoring.result()
+    committed(made, isolation, before, client, [])
+
+
+def test_one_that_is_open_when_the_database_is_made_anew(place: MakePlace) -> None:
+    """A transaction that begins and writes as soon as the database was made anew is found when it ends."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    before = made.dump()
+    clients: list[Client] = []
+    rebuild = isolation._rebuild
+
+    def rebuild_and_begin() -> None:
+        rebuild()
+        clients.append(begin(made, ALL))
+
+    isolation._rebuild = rebuild_and_begin
+    made.run("CREATE TABLE more ()")
+    assert isolation.restore().remade
+    clients[0].execute("COMMIT")
+    assert isolation.restore()
+    assert made.dump() == before
+    assert made.rebuilds == 1
+
+
+def test_a_restore_that_is_interrupted(place: MakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a transaction wrote that was open is found also when the restore after its end was interrupted."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    before = made.dump()
+    isolation.restore()
+    client = begin(made, ALL)
+    write_elsewhere(made, isolation)
+    isolation.restore()
+    client.execute("COMMIT")
+
+    def interrupt(*_: object, **__: object) -> Written:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(isolation, "_restorer", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            isolation.restore()
+    assert isolation.restore()
+    assert made.dump() == before
+
+
+def test_transactions_of_other_databases_do_not_matter(one_place: MakePlace) -> None:
+    """While a transaction is open elsewhere the WAL is read again after the tables were asked once."""
+    made = one_place(SCHEMA)
+    isolation = made.isolation()
+    with made.server.connect() as elsewhere:
+        elsewhere.execute("BEGIN; SELECT pg_current_xact_id()")
+        write_much(made, isolation)
+        isolation.restore()
+        assert isolation._mark.is_told is (isolation._watch.wal_guided is not None)
+        write_elsewhere(made, isolation)
+        isolation.restore()
+        assert isolation._watch._way is (isolation._watch.wal_guided or isolation._watch.probes)
+
+
+def test_a_transaction_elsewhere_that_changes_our_database(one_place: MakePlace) -> None:
+    """What a transaction in another database does to ours, and commits after the tables were asked, is found."""
+    made = one_place(SCHEMA)
+    isolation = made.isolation()
+    with made.server.connect() as elsewhere:
+        elsewhere.execute("BEGIN")
+        setting = sql.SQL("ALTER DATABASE {} SET work_mem = '5MB'").format(sql.Identifier(made.name))
+        elsewhere.execute(setting)
+        write_much(made, isolation)
+        isolation.restore()
+        isolation.restore()
+        elsewhere.execute("COMMIT")
+    assert "settings" in isolation.restore().remade

@@ -35,6 +35,7 @@ CHANGES = {
     "DROP TABLE posts": "no more table posts",
     "DROP TABLE users CASCADE": "no more table users",
     "ALTER TABLE users RENAME TO people": "table people",
+    "ALTER TABLE users SET (toast.autovacuum_enabled = off)": "table users",
     "ALTER TABLE users ADD COLUMN age int": "column age of table users",
     "ALTER TABLE users DROP COLUMN mood CASCADE": "table users",
     "ALTER TABLE users ALTER COLUMN mood TYPE text": "column mood of table users",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -63,3 +64,20 @@ def test_a_connection_that_is_lost(server: Server, connection: Connection) -> No
     assert connection.closed
     with pytest.raises(psycopg.OperationalError):
         statement.ask()
+
+
+def test_it_can_be_interrupted(connection: Connection) -> None:
+    """A signal is heard while the server takes its time, and the connection can be used afterwards."""
+    statement = Prepared(connection, "sleep", sql.SQL("SELECT pg_sleep($1::int)::text"))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            statement.ask("250")  # longer than a test may take
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert statement.ask("0") == [""]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -11,7 +14,7 @@ import pytest
 from psycopg import sql
 
 from pytest_pristine.postgres import connections, wal
-from tests.conftest import needs, new_database, new_role
+from tests.conftest import MAJOR, needs, new_database, new_role
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -256,3 +259,34 @@ def test_reading_leaves_no_trace(server: Server) -> None:
 def test_distances(start: str, until: str, bytes_: int) -> None:
     """Positions are two hexadecimal halves; a distance counts bytes."""
     assert wal.distance(start, until) == bytes_
+
+
+def test_nothing_lies_between_two_positions(written: Written, server: Server) -> None:
+    """While others write as fast as they can, each record lies before a position that was flushed or after it."""
+    stop = threading.Event()
+
+    def write() -> None:
+        with server.connect(written.client.info.dbname) as client:
+            while not stop.is_set():
+                client.execute("INSERT INTO plain SELECT n, repeat('x', n % 700) FROM generate_series(1, 300) n "
+                               "ON CONFLICT (id) DO UPDATE SET name = excluded.name || 'y'")  # fmt: skip
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        try:
+            positions = [written.reader.flush().position for _ in range(150)]
+        finally:
+            stop.set()
+        writing.result()
+    count = sql.SQL("SELECT count(*) FROM {} WHERE start_lsn <> end_lsn").format(
+        sql.SQL("pg_get_wal_records_info(%s, %s)") if MAJOR < 16 else sql.SQL("pg_get_wal_block_info(%s, %s, false)")
+    )
+    with server.connect(written.client.info.dbname) as client:
+        client.execute("CREATE EXTENSION pg_walinspect")
+
+        def records(start: str, until: str) -> int:
+            row = client.execute(count, [start, until]).fetchone()
+            return int(str(row and row[0]))
+
+        parts = sum(records(*pair) for pair in pairwise(positions) if pair[0] != pair[1])
+        assert parts == records(positions[0], positions[-1])

@@ -163,18 +163,29 @@ def test_no_traceback_has_the_password(home: Home, project_at: Callable[[Home], 
     project = project_at(long)
     project.write("test_users.py", """
         import psycopg
+        import pytest
         from sqlalchemy import create_engine
 
         def test_engine(postgres_url):
             create_engine(postgres_url.set(database="not_there")).connect()
+
+        @pytest.mark.xfail
+        def test_expected(postgres_url):
+            print(f"it is {postgres_url.password}")
+            create_engine(postgres_url.set(database="not_there")).connect()
+
+        def test_passes(postgres_url):
+            print(f"it is {postgres_url.password}")
 
         def test_driver(postgres_url):
             arguments = postgres_url.translate_connect_args(username="user", database="dbname")
             print(arguments)
             psycopg.connect(**arguments | {"dbname": "not_there"})
     """)  # fmt: skip
-    run = project.run("-vv", "--showlocals", "--tb=long", "--junitxml=report.xml", PRISTINE_LINGER="60")
+    options = ("-vv", "-rA", "--showlocals", "--tb=long", "--xfail-tb", "--junitxml=report.xml")
+    run = project.run(*options, "-o", "junit_logging=all", PRISTINE_LINGER="60")
     assert run.status == pytest.ExitCode.TESTS_FAILED
+    assert run.output.count("it is ***") >= 2
     assert run.output.count('database "not_there" does not exist') >= 2
     password = (long.server() / "password").read_text()
     assert [told for told in (run.output, (project.path / "report.xml").read_text()) if password in told] == []

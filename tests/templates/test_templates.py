@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy.engine import URL
 
 from tests.templates.conftest import Schema, Templates, entered, until
 
@@ -203,3 +205,17 @@ def test_projects_with_long_and_odd_names(templates: Templates) -> None:
         assert templates.server.ask("SELECT current_database()", name) == name
         assert len(name.encode()) <= 63
         assert len(workspace.template.encode()) <= 63
+
+
+def test_a_session_that_migrations_left(templates: Templates) -> None:
+    """Migrations that leave a session open in the database do not keep it from becoming a template."""
+    kept: list[psycopg.Connection[tuple[object, ...]]] = []
+
+    class Leaving(Schema):
+        def migrate(self, url: URL) -> Mapping[str, str]:
+            kept.append(psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False)))
+            return super().migrate(url)
+
+    with templates.lease(Leaving("CREATE TABLE a ()")) as leased:
+        assert leased.template in templates.names("template")
+    kept[0].close()
