@@ -24,6 +24,7 @@ from pytest_pristine.isolation.wal_guided import WalGuided
 from pytest_pristine.postgres import sessions, snapshots, wal
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.snapshots import Snapshot
+from pytest_pristine.postgres.wal import Flushed
 
 _IN_PROGRESS = "SELECT xid::text FROM unnest(%s::xid8[]) AS xid WHERE pg_xact_status(xid) = 'in progress'"
 
@@ -153,14 +154,15 @@ class Watch:
         """The moment of a look, with the WAL flushed where it is to be read."""
         guided = self.wal_guided
         if look.ahead is not None:
-            flushed = look.ahead.flushed
-            snapshot = replace(look.snapshot, following=look.snapshot.following_at(flushed.following))
-            if not self._open(snapshot, since, flushed.own):
-                position = flushed.position
-                return Moment(snapshot, (), position, position, flushed.own, look.ahead.writes)
+            moment = self._flushed(look, since, look.ahead.flushed)
+            if not moment.open:
+                return replace(moment, writes=look.ahead.writes)
         if guided is None or look.position is not None or not guided.is_near(since, look.inserted):
             return Moment(look.snapshot, self._open(look.snapshot, since), look.position, look.inserted)
-        flushed = guided.reader.flush()
+        return self._flushed(look, since, guided.reader.flush())
+
+    def _flushed(self, look: Look, since: Mark, flushed: Flushed) -> Moment:
+        """The moment of a look after which the WAL was flushed: others may have begun in between."""
         snapshot = replace(look.snapshot, following=look.snapshot.following_at(flushed.following))
         open_ = self._open(snapshot, since, flushed.own)
         return Moment(snapshot, open_, flushed.position, flushed.position, flushed.own)
