@@ -1,7 +1,7 @@
 """Run the tests on each version of PostgreSQL: `python tests/versions.py [--postgres 18 ...] [arguments of pytest]`.
 
 18 and 16 come as wheels; 15 is Debian's package, and a run without it says so. Versions are tested beside each other,
-two at a time, and their output is shown as each is done; a single one is shown as it goes. The last thing printed is
+and their output is shown as each is done; a single one is shown as it goes. The last thing printed is
 a table. The exit status is 1 when a test failed, or, where CI is set, when a version was not tested.
 """
 
@@ -23,8 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 VERSIONS = (18, 16, 15)
 DEBIANS, PACKAGE = 15, "postgresql-15"
-# Runs at a time. They take turns at waiting for servers: two keep two cores busy.
-TOGETHER = 2
+# Runs at a time: much of a run is waiting for servers and other processes.
+TOGETHER = 3
 # pytest's exit status when the arguments selected no test.
 _NO_TESTS = 5
 _shown = threading.Lock()

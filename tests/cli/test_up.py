@@ -382,11 +382,11 @@ def test_a_random_password(home: Home, project_at: Callable[[Home], Project]) ->
     assert "running already" in again.output
 
 
-def test_status_of_an_embedded_server(shared_home: Home, project: Project) -> None:
+def test_status_of_a_server_that_runs_share(home: Home, project_at: Callable[[Home], Project]) -> None:
     """The status shows the server that runs share, how many hold it, and the templates that it keeps."""
-    assert project.run().status == 0
-    shown = pristine(shared_home, "status").output
-    assert f"{shared_home.server().name}: running, 0 leases" in shown
+    assert project_at(home).run(PRISTINE_LINGER="60").status == 0
+    shown = pristine(home, "status").output
+    assert f"{home.server().name}: running, 0 leases" in shown
     assert re.search(r"^  pristine_\w+: template of \w+, 0 sessions, [\d.]+ MB, used 20[\d-]+T", shown, re.MULTILINE)
 
 

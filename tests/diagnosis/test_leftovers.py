@@ -16,7 +16,7 @@ from typing import ClassVar
 import pytest
 
 from tests.cli.test_up import free_port, pristine
-from tests.conftest import Home, Project, Server, wait_until
+from tests.conftest import MAJOR, WANTED, Home, Project, Server, wait_until
 from tests.diagnosis.conftest import PASSWORD, Report, doctor
 
 
@@ -46,7 +46,7 @@ def test_a_server_without_a_keeper(home: Home, project_at: Callable[[Home], Proj
     assert leftovers(doctor(project)) == [
         (
             "warning",
-            "embedded-18",
+            home.server().name,
             "it runs and has no keeper, so that nobody stops it; no run holds it",
             ["the next run starts one", "or pristine prune"],
         )
@@ -64,7 +64,7 @@ def test_a_shared_server_that_died(home: Home, project_at: Callable[[Home], Proj
     assert leftovers(doctor(project)) == [
         (
             "warning",
-            "embedded-18",
+            home.server().name,
             "it died; what it holds is a cache",
             ["the next run starts it anew", "pristine prune"],
         )
@@ -196,6 +196,9 @@ def test_containers(project: Project, tmp_path: Path) -> None:
             ["pristine prune", "or docker rm --force --volumes pristine-0"],
         )
     ]
-    assert report.one("sources", "docker")["found"] == f"the image postgres:15-alpine (DOCKER_HOST, {address})"
+    assert (
+        report.one("sources", "docker")["found"]
+        == f"the image postgres:{MAJOR if WANTED else 15}-alpine (DOCKER_HOST, {address})"
+    )
     with engine() as address:
         assert leftovers(doctor(project, DOCKER_HOST=address)) == NOTHING
