@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import os
 import re
@@ -405,7 +406,7 @@ def test_status_starts_nothing(tmp_path_factory: pytest.TempPathFactory) -> None
         (("start",), "invalid choice: 'start'"),
         (("up", "--port", "0"), "a TCP port is between 1 and 65535"),
         (("up", "--port", "65536"), "a TCP port is between 1 and 65535"),
-        (("up", "--port", "many"), "argument --port: invalid"),
+        (("up", "--port", "many"), "argument --port: a TCP port is between 1 and 65535"),
     ],
 )
 def test_a_command_that_is_not_understood(shared_home: Home, arguments: tuple[str, ...], said: str) -> None:
@@ -433,3 +434,10 @@ def test_the_command_is_installed(up_home: Home, port: str) -> None:
     refused = subprocess.run([command, "up", "--port", port], capture_output=True, text=True, check=False, env=environ)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("sought:  ")
+
+
+def test_the_version_of_the_command() -> None:
+    """The command says its own version."""
+    command = [str(Path(sys.executable).parent / "pristine"), "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"pristine {importlib.metadata.version('pytest-pristine')}\n"

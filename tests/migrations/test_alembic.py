@@ -435,3 +435,12 @@ def test_migrations_that_take_too_long(history: History) -> None:
     with pytest.raises(RevisionFailedError) as caught:
         history.migrate(limit=3)
     assert "the migration process was not done within 3 s and was ended" in caught.value.found
+
+
+def test_a_role_that_is_there_already(history: History) -> None:
+    """A migration that creates a role which another database left is told what roles are, and what to do."""
+    history.revise("0002", "0001", "op.execute('CREATE ROLE tester')")
+    with pytest.raises(RevisionFailedError) as caught:
+        history.migrate()
+    assert 'role "tester" already exists' in caught.value.found
+    assert caught.value.remedy[0].startswith("roles belong to the whole server and outlive its databases: ")

@@ -16,6 +16,8 @@ from tests.conftest import SUPERUSER, new_database, new_role
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy.engine import URL
+
     from pytest_pristine.postgres.connections import Connection
     from tests.conftest import Server
 
@@ -186,3 +188,13 @@ def test_what_is_not_ours_to_change_is_logged(server: Server, caplog: pytest.Log
             f"the setting work_mem of {name} is not ours to change",
             f"the grants on the database {name} are not ours to change",
         ]
+
+
+def test_the_limit_of_sessions(server: Server, database: URL) -> None:
+    """A database that is made in the place of another gets its limit of sessions."""
+    with new_database(server) as other, connections.connect(server.url, "test") as connection:
+        statement = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT 7").format(sql.Identifier(str(other.database)))
+        connection.execute(statement)
+        wanted = properties.read(connection, str(other.database))
+        properties.apply(connection, str(database.database), wanted)
+        assert properties.read(connection, str(database.database)).limit == 7

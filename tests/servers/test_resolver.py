@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_pristine import settings
 from pytest_pristine.errors import NoServerError, SettingError
-from pytest_pristine.servers import resolver
+from pytest_pristine.postgres import urls
+from pytest_pristine.servers import resolver, up
 from pytest_pristine.servers.sources import Rejection
+from tests.conftest import WANTED, wait_until
 
 if TYPE_CHECKING:
     from pytest_pristine.servers.needs import Needs
     from pytest_pristine.settings import Settings
-    from tests.conftest import Project
+    from tests.conftest import Home, Project
     from tests.servers.conftest import Resolve
 
 # Takes everything that a server can be started with away from a run, as if it were not installed.
@@ -88,6 +91,19 @@ def test_a_source_without_a_server(resolve: Resolve, choice: str, found: str, re
         resolve(option={"server": choice})
     assert caught.value.found == found
     assert caught.value.remedy[0].startswith(remedy)
+
+
+def test_a_server_of_up_that_died(resolve: Resolve, home: Home, free_port: int) -> None:
+    """A server of `pristine up` that died is no server, and is not passed over in silence."""
+    chosen = settings.resolve({"PRISTINE_HOME": str(home.path), **WANTED})
+    running, _ = up.start(chosen, free_port, "postgres", None, "postgres")
+    (postmaster,) = home.postmasters()
+    postmaster.send_signal(signal.SIGQUIT)
+    wait_until(lambda: not home.postmasters(), "the server ends")
+    with pytest.raises(NoServerError) as caught:
+        resolve(option={"server": "up"})
+    assert caught.value.found == f"up: the server at {urls.show(running.url)} died"
+    assert f"up: pristine up --port {running.port}" in caught.value.remedy
 
 
 def test_an_empty_url_is_named_as_the_reason(resolve: Resolve) -> None:

@@ -392,7 +392,7 @@ def test_an_old_database_that_cannot_be_dropped(templates: Templates, caplog: py
 
 
 @pytest.mark.parametrize("target", [False, True], ids=["clone", "target"])
-@pytest.mark.parametrize("place", ["make", "_vacate", "_drop"])
+@pytest.mark.parametrize("place", ["make", "_vacate", "drop"])
 def test_a_run_that_is_killed(
     templates: Templates,
     database: URL,

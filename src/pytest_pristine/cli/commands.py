@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import shtab
 
@@ -40,7 +40,7 @@ def _down(arguments: argparse.Namespace) -> int:
     found = [server for server in up.servers(directory) if arguments.port in (None, server.port)]
     for server in found:
         up.stop(server, force=arguments.force)
-    stopped = [_described(replace(server, pid=None)) for server in found]
+    stopped = [_described(server) for server in found]
     _answer(arguments, {"stopped": stopped}, [f"stopped: {each['url']}" for each in stopped] or ["nothing to stop"])
     return 0
 

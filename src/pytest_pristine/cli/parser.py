@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import re
 
 # The port of the guide, out of the way of a server installed on the machine.
@@ -18,6 +19,7 @@ command was not understood; `psql` ends with the status of psql. Servers and the
 def build() -> argparse.ArgumentParser:
     """The parser."""
     parser = argparse.ArgumentParser(prog="pristine", description="A real Postgres for tests.", epilog=_STATUSES)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_up(commands)
     down = commands.add_parser("down", help="stop servers that `pristine up` started, and remove their data")
@@ -74,6 +76,10 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     doctor.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port to look at (default: %(default)s)")
 
 
+def _version() -> str:
+    return importlib.metadata.version("pytest-pristine")
+
+
 def _not_empty(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("it cannot be empty")
@@ -81,7 +87,7 @@ def _not_empty(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    port = int(text) if text.isdecimal() else 0
     if not 1 <= port <= 65535:  # noqa: PLR2004 - the range of TCP ports
         raise argparse.ArgumentTypeError("a TCP port is between 1 and 65535")
     return port

@@ -6,6 +6,7 @@ import configparser
 import contextlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,11 @@ from pytest_pristine.postgres import names, urls
 _OUTPUT_LINES = 20
 # What stands for the URL in a value of `environment`.
 URL_PLACEHOLDER = "{url}"
+# What the server says to CREATE ROLE when another project, or an earlier build, has made that role.
+_ROLE_THERE = re.compile(r'role "[^"]*" already exists')
+_ABOUT_ROLES = (
+    "roles belong to the whole server and outlive its databases: have the migration create one only if it is not there"
+)
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,7 @@ class Alembic:
             sought,
             found + (f"\noutput of the migration:\n{output}" if output else ""),
             [
-                "mend the migration",
+                "mend the migration" if _ROLE_THERE.search(said) is None else _ABOUT_ROLES,
                 "for the whole traceback: pristine_migrations_process = inline, or Alembic(inline=True)",
             ],
         )

@@ -25,11 +25,13 @@ class Properties:
         settings: Values as Postgres stores them, by role and name. The role is None for ALTER DATABASE ... SET, and
             else that of ALTER ROLE ... IN DATABASE ... SET: any for a superuser, only itself for another role.
         grants: Who may do what with it.
+        limit: How many sessions there can be at a time; -1 for any number.
     """
 
     owner: str | None
     settings: Mapping[tuple[str | None, str], str]
     grants: frozenset[Grant]
+    limit: int = -1
 
 
 _IS_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
@@ -67,6 +69,7 @@ def read(connection: Connection, name: str) -> Properties:
         grants.owner(connection, grants.DATABASE, name) if superuser else None,
         _settings(connection, name),
         grants.read(connection, grants.DATABASE, name),
+        _limit(connection, name),
     )
 
 
@@ -79,7 +82,15 @@ def apply(connection: Connection, name: str, wanted: Properties) -> None:
         statement = sql.SQL("ALTER DATABASE {} OWNER TO {}")
         connection.execute(statement.format(sql.Identifier(name), sql.Identifier(wanted.owner)))
     _apply_settings(connection, name, wanted.settings)
+    if wanted.limit != _limit(connection, name):
+        statement = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}")
+        connection.execute(statement.format(sql.Identifier(name), sql.Literal(wanted.limit)))
     grants.apply(connection, grants.DATABASE, name, wanted.grants)
+
+
+def _limit(connection: Connection, name: str) -> int:
+    row = connection.execute("SELECT datconnlimit FROM pg_database WHERE datname = %s", [name]).fetchone()
+    return -1 if row is None else int(str(row[0]))
 
 
 def _settings(connection: Connection, name: str) -> dict[tuple[str | None, str], str]:

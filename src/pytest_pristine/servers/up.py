@@ -60,11 +60,15 @@ class Up:
 
     def look(self, settings: Settings, needs: Needs) -> Found | Rejection:  # noqa: ARG002 - they are looked at inside
         """Look for the newest server that answers."""
-        running = [server for server in servers(home.locate(settings.home)) if server.pid is not None]
+        known = servers(home.locate(settings.home))
+        running = [server for server in known if server.pid is not None]
         for server in sorted(running, key=lambda server: server.directory.stat().st_mtime, reverse=True):
             if connections.answers(server.url):
                 offer = Offer(server.url, f"pristine up, port {server.port}")
                 return ready(f"a server at {urls.show(server.url)}", offer)
+        for server in known:
+            died = f"the server at {urls.show(server.url)} died"
+            return Rejection(self.name, died, f"pristine up --port {server.port}", notable=True)
         return Rejection(self.name, "no server was started with pristine up", "pristine up")
 
 
