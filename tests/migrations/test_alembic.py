@@ -6,6 +6,9 @@ import asyncio
 import builtins
 import logging
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -444,3 +447,15 @@ def test_a_role_that_is_there_already(history: History) -> None:
         history.migrate()
     assert 'role "tester" already exists' in caught.value.found
     assert caught.value.remedy[0].startswith("roles belong to the whole server and outlive its databases: ")
+
+
+def test_what_a_killed_run_left(history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory of a run that was killed in the middle of its migrations is removed, and no other."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    names = (f"pristine-{ended.pid}-x", f"pristine-{os.getpid()}-x", "pristine-else")
+    for name in names:
+        (tmp_path / "temporary" / name).mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    history.migrate()
+    assert sorted(path.name for path in (tmp_path / "temporary").iterdir()) == sorted(names[1:])

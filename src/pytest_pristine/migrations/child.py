@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +14,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from pytest_pristine.migrations.messages import Request
+
+# Directories are named for the process that makes them.
+_OF_A_PROCESS = re.compile(r"pristine-(\d+)-\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,11 @@ def ask(
         limit: Seconds after which it is ended; None for as long as it takes.
         arguments: Further arguments.
     """
-    with tempfile.TemporaryDirectory(prefix="pristine-") as scratch, tempfile.TemporaryFile("w+b") as output:
+    _sweep(Path(tempfile.gettempdir()))
+    with (
+        tempfile.TemporaryDirectory(prefix=f"pristine-{os.getpid()}-") as scratch,
+        tempfile.TemporaryFile("w+b") as output,
+    ):
         answer = Path(scratch) / "answer.json"
         path = os.pathsep.join([*filter(None, sys.path), request.directory])
         try:
@@ -68,3 +79,11 @@ def ask(
         if not answer.exists():
             return Reply(None, said, end)
         return Reply(json.loads(answer.read_text(encoding="utf-8")), said)
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what processes left here that were killed: what is named for one that is no more."""
+    for path in directory.glob("pristine-*"):
+        match = _OF_A_PROCESS.fullmatch(path.name)
+        if match is not None and not psutil.pid_exists(int(match[1])):
+            shutil.rmtree(path, ignore_errors=True)  # it may be another account's
