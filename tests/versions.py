@@ -25,8 +25,8 @@ VERSIONS = (18, 16, 15)
 DEBIANS, PACKAGE = 15, "postgresql-15"
 # What `pristine init` writes has nothing to do with a version: it is tested with the first alone.
 _ONCE = "tests/scaffold"
-# Runs at a time: much of a run is waiting for servers and other processes.
-TOGETHER = 3
+# Runs at a time. They take turns at waiting for servers and processes: two keep two cores busy.
+TOGETHER = 2
 # pytest's exit status when the arguments selected no test.
 _NO_TESTS = 5
 _shown = threading.Lock()
