@@ -263,16 +263,23 @@ def in_container() -> bool:
     return any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
 
 
-def end_postmaster(pid: int, pg_ctl: Path, data: Path) -> None:
+def end_postmaster(pid: int, pg_ctl: Path, data: Path, *, at_once: bool = False) -> None:
     """Ask a server to end its sessions and stop. It may take a while, or refuse.
 
     A signal is all it takes where there are signals: the programs that started it may have been removed since.
+
+    Args:
+        pid: Its main process.
+        pg_ctl: The program that tells it where there are no signals.
+        data: Its data directory.
+        at_once: Without writing anything more; its next start recovers what was committed.
     """
     if sys.platform == "win32":
-        run_as(None, [str(pg_ctl), "stop", "-D", str(data), "-m", "fast", "-W", "-s"], cwd=data.parent)
+        mode = "immediate" if at_once else "fast"
+        run_as(None, [str(pg_ctl), "stop", "-D", str(data), "-m", mode, "-W", "-s"], cwd=data.parent)
     else:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGINT)
+            os.kill(pid, signal.SIGQUIT if at_once else signal.SIGINT)
 
 
 def program(directory: Path, name: str) -> Path:

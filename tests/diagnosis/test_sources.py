@@ -44,7 +44,7 @@ def test_a_url_that_does_not_answer(project: Project) -> None:
 def test_a_default_that_does_not_answer(project: Project) -> None:
     """The project's default that does not answer is passed over, with a warning."""
     project.write("pytest.ini", f"[pytest]\npristine_url = postgresql://u:{PASSWORD}@localhost:1/d\n")
-    report = doctor(project)
+    report = doctor(project, PRISTINE_POSTGRES_VERSION="")
     assert report.tell("sources", "url") == (
         "warning",
         "passed over: nothing answers at postgresql://u:***@localhost:1/d (pristine_url in the ini file)",

@@ -25,7 +25,7 @@ def test_every_setting_with_its_origin(project: Project) -> None:
 
 def test_a_value_that_cannot_be_read(project: Project) -> None:
     """One bad value has failed, and keeps nobody from telling the others."""
-    report = doctor(project, PRISTINE_LINGER="soon", PRISTINE_SERVER="embedded")
+    report = doctor(project, PRISTINE_LINGER="soon", PRISTINE_SERVER="embedded", PRISTINE_POSTGRES_VERSION="")
     finding = report.one("settings", "pristine_linger")
     assert (finding["level"], finding["sought"], finding["found"], finding["remedy"]) == (
         "failed", "a number of seconds for PRISTINE_LINGER", "'soon'", ["give --pristine-linger a valid value"],

@@ -226,9 +226,9 @@ class Cluster:
         """
         process = self.postmaster()
         if process is not None:
-            operating_system.end_postmaster(process.pid, self._program("pg_ctl"), self.data)
+            # On a full disk, say, it can write no checkpoint, which an orderly stop begins with.
             with progress.doing(f"stopping the server in {self.directory}"):
-                stopped = self._wait_until_stopped()
+                stopped = any(self._stop(process.pid, at_once=at_once) for at_once in (False, True))
             if not stopped:
                 found = f"process {process.pid}, which goes on {STOP_TIMEOUT} s after it was told to"
                 raise StartError(f"to stop the server in {self.directory}", found, [f"read {self.log}"])
@@ -236,6 +236,10 @@ class Cluster:
             aftermath.clear(self.data, self._program("postgres"), self.account)
         for name in ("socket", "making"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
+
+    def _stop(self, pid: int, *, at_once: bool) -> bool:
+        operating_system.end_postmaster(pid, self._program("pg_ctl"), self.data, at_once=at_once)
+        return self._wait_until_stopped()
 
     def _wait_until_stopped(self) -> bool:
         """Whether the server has stopped in time. Its process may stay for long, if nobody reaps it."""
