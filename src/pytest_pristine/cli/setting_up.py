@@ -41,9 +41,9 @@ def _agrees() -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         _tell("nothing was written: there is no terminal to ask on. To write without asking: pristine init --yes\n")
         return False
-    # Not on standard output, which may be led into a file or a pager.
-    _tell("Write these files? [y/N] ")
     try:
+        # Not on standard output, which may be led into a file or a pager.
+        _tell("Write these files? [y/N] ")
         answer = sys.stdin.readline()
     except KeyboardInterrupt:
         answer = ""
