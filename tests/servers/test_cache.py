@@ -86,7 +86,14 @@ def test_a_server_whose_files_were_removed(home: Home, use: Use) -> None:
     """When somebody removes the cache below a running server, the next run has a new one."""
     use(home)
     (old,) = home.postmasters()
-    shutil.rmtree(home.server() / "data")
+    data = home.server() / "data"
+
+    def removed() -> bool:
+        # The server makes files meanwhile.
+        shutil.rmtree(data, ignore_errors=True)
+        return not data.exists()
+
+    wait_until(removed, "its files are removed")
     use(home)
     assert [process.pid for process in home.postmasters()] != [old.pid]
     assert (home.server() / "data/PG_VERSION").exists()
