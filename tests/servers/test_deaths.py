@@ -230,6 +230,18 @@ def test_a_run_that_is_killed_while_it_starts_the_server(
     assert again.status == 0, again.output
 
 
+def test_a_run_that_is_killed_beside_a_slow_initdb(home: Home, project_at: Callable[[Home], Project]) -> None:
+    """The initdb of a run that was killed, which would go on making files, is ended before they are removed."""
+    running = project_at(home).start(PRISTINE_LINGER="0")
+    wait_until(lambda: list(home.path.glob(f"servers/{SOURCE}-*/making/data/base")), "initdb works")
+    (initdb,) = [process for process in home.processes("--pwfile") if process.name() == "initdb"]
+    initdb.suspend()
+    running.kill()
+    finish(running)
+    wait_until(lambda: not home.processes(), "everything ends")
+    assert not (home.server() / "making").exists()
+
+
 def test_nothing_is_left_on_disk(home: Home, project_at: Callable[[Home], Project], tmp_path: Path) -> None:
     """After runs, in the directory for temporary files nothing is left, and in the home only what is named as cache."""
     project = project_at(home)

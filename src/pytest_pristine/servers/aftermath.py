@@ -1,14 +1,19 @@
-"""Clearing up after a server that died: the sessions that outlive it, and the shared memory that it leaves."""
+"""Clearing up after what died: a server's sessions that outlive it and its shared memory, the initdb of a run."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from pytest_pristine import operating_system, progress
 from pytest_pristine.operating_system import Account
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # Seconds that a process which was killed may take to be gone.
 _TIMEOUT = 10
@@ -31,11 +36,31 @@ def clear(data: Path, postgres: Path, account: Account | None) -> None:
 def _end_sessions(data: Path) -> None:
     """End the sessions: one that computes does not notice that it is alone, and as long no other server can start."""
     place = str(data.resolve())
-    found = [
+    _end(
         process
         for process in psutil.process_iter(["name", "cwd"])
         if process.info["cwd"] == place and str(process.info["name"]).startswith("postgres")
-    ]
+    )
+
+
+def clear_workshop(workshop: Path) -> None:
+    """Remove what is left of a data directory that was being made.
+
+    The initdb of a run that was killed goes on: it would fill the directory while we remove it, and again when the
+    next one works there. The server that it talks to ends with it, in order, and frees its shared memory.
+    """
+    if workshop.exists():
+        data = workshop / "data"
+        place = str(data.resolve())
+        servers = [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == place]
+        _end(process for process in psutil.process_iter(["cmdline"]) if str(data) in (process.info["cmdline"] or ()))
+        _, deaf = psutil.wait_procs(servers, timeout=_TIMEOUT)
+        _end(deaf)
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _end(processes: Iterable[psutil.Process]) -> None:
+    found = list(processes)
     for process in found:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

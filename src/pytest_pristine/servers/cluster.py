@@ -5,6 +5,7 @@
     socket/             the same, for the Unix socket
     server.json         address and password; only we can read it
     programs            the directory of the programs it was started with
+    making/             the data directory while it is made
     lock                held while the server is made, started or stopped
     leases/             see `leases`
 """
@@ -90,6 +91,11 @@ class Cluster:
         """The server's log, in the data directory: the server writes it as its own account."""
         return self.data / "server.log"
 
+    @property
+    def _workshop(self) -> Path:
+        """Where the data directory is made."""
+        return self.directory / "making"
+
     def lock(self) -> FileLock:
         """The lock under which the server is made, started and stopped."""
         return address.lock(self.directory)
@@ -113,8 +119,8 @@ class Cluster:
         """
         if (self.data / "PG_VERSION").exists():
             return
-        workshop = self.directory / "making"
-        shutil.rmtree(workshop, ignore_errors=True)
+        workshop = self._workshop
+        aftermath.clear_workshop(workshop)
         operating_system.make_private(workshop, self.account)
         try:
             with progress.doing(f"making a data directory for PostgreSQL {binaries.major}"):
@@ -234,8 +240,8 @@ class Cluster:
                 raise StartError(f"to stop the server in {self.directory}", found, [f"read {self.log}"])
         elif self._is_ours() and (self.data / "postmaster.pid").exists():
             aftermath.clear(self.data, self._program("postgres"), self.account)
-        for name in ("socket", "making"):
-            shutil.rmtree(self.directory / name, ignore_errors=True)
+        shutil.rmtree(self.directory / "socket", ignore_errors=True)
+        aftermath.clear_workshop(self._workshop)
 
     def _stop(self, pid: int, *, at_once: bool) -> bool:
         operating_system.end_postmaster(pid, self._program("pg_ctl"), self.data, at_once=at_once)
@@ -289,7 +295,8 @@ class Cluster:
         """Remove everything but the directory itself, which holds the lock. The server does not run."""
         # First: if we are killed now, nobody is to take what is left for a data directory.
         (self.data / "PG_VERSION").unlink(missing_ok=True)
-        for name in ("data", "making", "socket"):
+        aftermath.clear_workshop(self._workshop)
+        for name in ("data", "socket"):
             path = self.directory / name
             if path.exists():
                 shutil.rmtree(path)
