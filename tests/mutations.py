@@ -71,7 +71,7 @@ SNAPSHOTS = "postgres/test_snapshots.py"
 ISOLATION, WATCH, GATE = "isolation/isolation.py", "isolation/watch.py", "isolation/gate.py"
 GUIDED, PROBES, FRESHNESS = "isolation/wal_guided.py", "isolation/probes.py", "isolation/freshness.py"
 RESTORE, TRUNCATION, CATALOGUES = "isolation/restore.py", "isolation/truncation.py", "isolation/schema.py"
-BASELINE, SESSIONS = "isolation/baseline.py", "postgres/sessions.py"
+BASELINE, LEFTOVERS, SESSIONS = "isolation/baseline.py", "isolation/leftovers.py", "postgres/sessions.py"
 
 MUTATIONS = [
     # Whether anything can have happened.
@@ -86,15 +86,16 @@ MUTATIONS = [
     Mutation("postgres/snapshots.py", "(*self.running, *range(self.xmax, self.following))", "self.running", SNAPSHOTS),
     Mutation("postgres/snapshots.py", "(following - self.xmax) % _EPOCH", "following - self.xmax", SNAPSHOTS),
     # What outlives a test.
-    Mutation(ISOLATION, "if prepared := self._roll_back_prepared(look):", "if prepared := []:",
+    Mutation(ISOLATION, "if self._leftovers.roll_back_prepared(self._watch.connection, look):", "if False:",
              PREPARED.format("prepared")),
     Mutation(SESSIONS, "FROM pg_prepared_xacts WHERE database = %s ORDER", "FROM pg_prepared_xacts WHERE %s > '' ORDER",
              PREPARED.format("another_database")),
-    Mutation(ISOLATION, "self._locks = look.advisory", "self._locks |= look.advisory", LEFT.format("locks_there_are")),
-    Mutation(ISOLATION, "left = look.advisory - self._locks", "left = look.advisory", LEFT.format("held_before")),
-    Mutation(ISOLATION, "        if ended:\n            self._tell()\n        return [\n            *(",
-             "        return [\n            *(", LEFT.format("kept_an_advisory_lock")),
-    Mutation(ISOLATION, "self._end_forgotten() if look.snapshot.open else []", "[]", LEFT.format("was_forgotten")),
+    Mutation(LEFTOVERS, "self._locks = look.advisory", "self._locks |= look.advisory", LEFT.format("locks_there_are")),
+    Mutation(LEFTOVERS, "left = look.advisory - self._locks", "left = look.advisory", LEFT.format("held_before")),
+    Mutation(LEFTOVERS, '        if ended:\n            self.tell()\n        self.found += [f"an advisory',
+             '        self.found += [f"an advisory', LEFT.format("kept_an_advisory_lock")),
+    Mutation(LEFTOVERS, "            self._end_forgotten(connection)\n", "            pass\n",
+             LEFT.format("was_forgotten")),
     Mutation(SESSIONS, "AND (state IN ('idle', 'disabled') OR state IS NULL)", "", LEFT.format("within_a_transaction")),
     Mutation(SESSIONS, "AND (state IN ('idle', 'disabled') OR state IS NULL)", "AND state = 'idle'",
              "isolation/test_leftovers.py -k 'owner and may_not_end'"),
@@ -102,7 +103,7 @@ MUTATIONS = [
              LEFT.format("large_objects_of_the_baseline")),
     Mutation(GUIDED, "large_objects=not _LARGE_OBJECTS.isdisjoint(written)", "large_objects=False",
              LEFT.format("large_objects")),
-    Mutation(ISOLATION, "(), (), tuple(self._leftovers), remade", "(), (), (), remade", LEFT.format("beside")),
+    Mutation(ISOLATION, "(), (), tuple(self._leftovers.found), remade", "(), (), (), remade", LEFT.format("beside")),
     Mutation(SESSIONS, "(str(query), str(at))", "(str(query), '')", LEFT.format("same_again")),
     # What is found in the WAL.
     Mutation(GUIDED, "        writes |= self._suspects\n", "", OPEN),

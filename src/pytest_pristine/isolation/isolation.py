@@ -19,9 +19,10 @@ from pytest_pristine.isolation.baseline import Baseline
 from pytest_pristine.isolation.catalogue import Coverage, Relation
 from pytest_pristine.isolation.changes import Changes, Moment
 from pytest_pristine.isolation.freshness import EVERYTHING, Fresh
+from pytest_pristine.isolation.leftovers import Leftovers, Treatment
 from pytest_pristine.isolation.restored import Restored, Spoiled, Written
 from pytest_pristine.isolation.watch import Watch
-from pytest_pristine.postgres import connections, sessions, wal
+from pytest_pristine.postgres import connections, wal
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.postgres.connections import Connection
 
@@ -91,10 +92,7 @@ class Isolation:
         self._ended = False
         self._listeners: list[Callable[[], None]] = []
         self._is_spoiled = False
-        # Session-level advisory locks that are held by right: those that were there before the test.
-        self._locks: frozenset[str] = frozenset()
-        # What the restore that is under way has removed, in words.
-        self._leftovers: list[str] = []
+        self._leftovers = Leftovers(timeout, self._tell)
         connection = self._connect()
         try:
             self._watch = Watch.begin(connection, coverage, replica=self._replica)
@@ -130,7 +128,7 @@ class Isolation:
             RestoreError: The database cannot be made pristine.
         """
         with self._lock:
-            restored = self._restore(self._accept_locks)
+            restored = self._restore(self._leftovers.accept)
         return self._log(restored)
 
     def restore(self) -> Restored:
@@ -145,7 +143,7 @@ class Isolation:
             RestoreError: The database cannot be made pristine.
         """
         with self._lock:
-            restored = self._restore(self._end_holders)
+            restored = self._restore(self._leftovers.remove)
         return self._log(restored)
 
     def close(self) -> None:
@@ -160,23 +158,23 @@ class Isolation:
             _log.debug("nothing to put back")
         return restored
 
-    def _restore(self, treat_locks: Callable[[gate.Look], list[str]]) -> Restored:
+    def _restore(self, treat: Treatment) -> Restored:
         if self._is_spoiled:
             self._make_anew(frozenset())
-        self._leftovers = []
+        self._leftovers.found.clear()
         try:
-            return self._put_back(treat_locks)
+            return self._put_back(treat)
         except RestoreBlockedError:
             self._make_anew(frozenset())
             raise
         except Spoiled as spoiled:
             names = self._make_anew(spoiled.catalogues)
             gone = f"no more {', '.join(names)}" if names else ""
-            return Restored((), (), tuple(self._leftovers), remade="; ".join(filter(None, [spoiled.why, gone])))
+            return Restored((), (), tuple(self._leftovers.found), remade="; ".join(filter(None, [spoiled.why, gone])))
 
-    def _put_back(self, treat_locks: Callable[[gate.Look], list[str]]) -> Restored:
+    def _put_back(self, treat: Treatment) -> Restored:
         try:
-            return self._detect_and_restore(treat_locks)
+            return self._detect_and_restore(treat)
         except psycopg.OperationalError as error:
             if self._ended:
                 raise
@@ -185,19 +183,18 @@ class Isolation:
                 raise Spoiled(_reason(error)) from error
             # Somebody ended our session, or the server. What it had begun was rolled back.
             self._reconnect()
-            return self._detect_and_restore(treat_locks)
+            return self._detect_and_restore(treat)
 
-    def _detect_and_restore(self, treat_locks: Callable[[gate.Look], list[str]]) -> Restored:
+    def _detect_and_restore(self, treat: Treatment) -> Restored:
         relations: Sequence[Relation] = self._watch.baseline.relations
         changes = Changes()
         try:
             look = self._look()
-            self._leftovers += treat_locks(look)
+            treat(self._watch.connection, look)
             # An open transaction can advance a sequence without ending.
             if look.snapshot == self._mark.foretold and not look.snapshot.open and not look.moved:
-                return Restored(leftovers=tuple(self._leftovers))
-            if prepared := self._roll_back_prepared(look):
-                self._leftovers += prepared
+                return Restored(leftovers=tuple(self._leftovers.found))
+            if self._leftovers.roll_back_prepared(self._watch.connection, look):
                 look = self._look()
             moment = self._watch.moment(look, self._mark)
             changes = self._watch.changes(self._mark, moment)
@@ -252,7 +249,7 @@ class Isolation:
         restore.cut_short(self._watch.connection, written.long)
         others += [f"sequence {sequence}" for sequence in changes.sequences]
         rows = tuple((str(table), count) for table, count in written.rows.items() if count != 0)
-        return Restored(rows, tuple(others), tuple(self._leftovers))
+        return Restored(rows, tuple(others), tuple(self._leftovers.found))
 
     def _refresh(self, changes: Changes, written: Written) -> list[str]:
         refreshed = [view for view in changes.views if self._watch.refresh(view, written)]
@@ -260,52 +257,6 @@ class Isolation:
         if stale:
             raise Spoiled(", ".join(f"materialized view {view} held what its query does not give" for view in stale))
         return [f"materialized view {view}" for view in refreshed]
-
-    def _roll_back_prepared(self, look: gate.Look) -> list[str]:
-        """A prepared transaction is open as long as nobody ends it."""
-        if not look.snapshot.open:
-            return []
-        names = sessions.roll_back_prepared(self._watch.connection)
-        return [f"the prepared transaction {name!r}, which was rolled back" for name in names]
-
-    def _accept_locks(self, look: gate.Look) -> list[str]:
-        self._locks = look.advisory
-        return self._end_forgotten() if look.snapshot.open else []
-
-    def _end_forgotten(self) -> list[str]:
-        """End sessions that have not committed what they wrote.
-
-        A test that writes the same key would wait for them, and keys come again: sequences were set back.
-        """
-        connection, deadline = self._watch.connection, time.monotonic() + self._timeout
-        found = sessions.forgotten(connection)
-        while found and time.monotonic() < deadline:
-            time.sleep(_INTERVAL)
-            present = sessions.forgotten(connection)
-            found = {session: last for session, last in found.items() if present.get(session) == last}
-        ended = sessions.end_some(connection, found)
-        if ended:
-            self._tell()
-        return [
-            f"an open transaction of the session {who}, which was ended; its last query: {found[who][0]}"
-            for who in ended
-        ]
-
-    def _end_holders(self, look: gate.Look) -> list[str]:
-        left = look.advisory - self._locks
-        if not left:
-            return []
-        pids = {int(lock.split()[0]) for lock in left}
-        ended, hidden = sessions.end_idle(self._watch.connection, pids)
-        if ended:
-            self._tell()
-        return [
-            *(f"an advisory lock of the session {who}, which was ended" for who in ended),
-            *(
-                f"an advisory lock of the session {who}, of which it is not known whether it may be ended"
-                for who in hidden
-            ),
-        ]
 
     def _make_anew(self, catalogues: frozenset[int]) -> list[str]:
         """Have the database made anew, and find everything in it again.
@@ -333,7 +284,7 @@ class Isolation:
             connection.close()
             raise
         self._mark = self._watch.mark
-        self._locks = frozenset()
+        self._leftovers.forget_locks()
         self._is_spoiled = False
         gone = schema.most_telling(self._watch.names(catalogues) - before)
         moment = self._watch.moment(self._watch.gate.look(), self._mark)

@@ -14,75 +14,10 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
+from pytest_pristine.isolation import system_catalogues
 from pytest_pristine.isolation.freshness import EVERYTHING, FRESH, Fresh
+from pytest_pristine.isolation.system_catalogues import PG_CLASS, SystemCatalogue
 from pytest_pristine.postgres.connections import Connection
-
-# Catalogues that hold no part of a schema: statistics, dependencies, which follow from the rest, and large objects,
-# which are looked after by themselves. Those that all databases share are asked about our own.
-_IGNORED = (
-    "pg_statistic", "pg_statistic_ext_data", "pg_depend", "pg_largeobject", "pg_largeobject_metadata", "pg_init_privs",
-)  # fmt: skip
-
-# The column that says to which relation a row belongs. Rows of temporary relations are nobody's business.
-_RELATION = {
-    "pg_attribute": "attrelid", "pg_attrdef": "adrelid", "pg_constraint": "conrelid", "pg_description": "objoid",
-    "pg_foreign_table": "ftrelid", "pg_partitioned_table": "partrelid",
-    "pg_index": "indexrelid", "pg_inherits": "inhrelid", "pg_policy": "polrelid", "pg_rewrite": "ev_class",
-    "pg_sequence": "seqrelid", "pg_statistic_ext": "stxrelid", "pg_trigger": "tgrelid",
-}  # fmt: skip
-
-# The same for rows that belong to a function or type: the column, the catalogue and its column with the namespace.
-_PARENT = {
-    "pg_aggregate": ("aggfnoid", "pg_proc", "pronamespace"),
-    "pg_enum": ("enumtypid", "pg_type", "typnamespace"),
-    "pg_range": ("rngtypid", "pg_type", "typnamespace"),
-}
-
-# Catalogues whose rows change without the schema changing (a table has another file), are changed and changed back
-# (triggers switched off and on), or are written as they were (a function replaced by itself when an application
-# starts), with the columns that say nothing about the schema. Of their rows the content counts.
-_COMPARED = {
-    "pg_class": (
-        "relfilenode", "relpages", "reltuples", "relallvisible", "relallfrozen", "relfrozenxid", "relminmxid",
-        "relispopulated", "reltoastrelid", "relhasindex", "relhasrules", "relhastriggers", "relhassubclass",
-    ),
-    "pg_trigger": (),
-    "pg_rewrite": (),
-    "pg_index": ("indcheckxmin",),
-    "pg_sequence": (),
-    "pg_proc": (),
-    "pg_namespace": (),
-    "pg_description": (),
-}  # fmt: skip
-
-# The column that a sequence belongs to. ALTER SEQUENCE writes the sequence's row, whatever it changes.
-_SEQUENCE_OWNER = """
-    (SELECT array_agg(concat_ws(' ', refobjid, refobjsubid, deptype)) FROM pg_depend
-     WHERE classid = 'pg_class'::regclass AND objid = seqrelid AND deptype IN ('a', 'i'))
-"""
-
-# The options of a table's other table, for large values, which are set by ALTER TABLE as well.
-_TOAST_OPTIONS = "(SELECT t.reloptions FROM pg_class t WHERE t.oid = pg_class.reltoastrelid)"
-
-# Those of them that hold thousands of rows of the server's own, of which only people's are compared.
-_LARGE = ("pg_proc", "pg_description", "pg_rewrite")
-
-# The object that a row is, or is a part of, as class, object and sub-object: for the catalogues whose rows are no
-# objects by themselves.
-_ADDRESSES = {
-    "pg_attribute": "'pg_class'::regclass, attrelid, attnum",
-    "pg_aggregate": "'pg_proc'::regclass, aggfnoid, 0",
-    "pg_description": "classoid, objoid, objsubid",
-    "pg_enum": "'pg_type'::regclass, enumtypid, 0",
-    "pg_foreign_table": "'pg_class'::regclass, ftrelid, 0",
-    "pg_index": "'pg_class'::regclass, indexrelid, 0",
-    "pg_inherits": "'pg_class'::regclass, inhrelid, 0",
-    "pg_partitioned_table": "'pg_class'::regclass, partrelid, 0",
-    "pg_range": "'pg_type'::regclass, rngtypid, 0",
-    "pg_seclabel": "classoid, objoid, objsubid",
-    "pg_sequence": "'pg_class'::regclass, seqrelid, 0",
-    "pg_ts_config_map": "'pg_ts_config'::regclass, mapcfg, 0",
-}
 
 # What a person would name first, when one statement changed rows of many catalogues, and what nobody would.
 _TELLING = (
@@ -92,16 +27,6 @@ _TELLING = (
 _UNTOLD = re.compile(r"\bpg_toast\b|RI_ConstraintTrigger_|^type .*\[\]$|^column .* of (?!table|foreign)")
 # Changes named in a message.
 _NAMED = 3
-
-_CATALOGUES = """
-    SELECT c.oid, c.relname,
-           ARRAY(SELECT a.attname::text FROM pg_attribute a
-                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)
-    FROM pg_class c
-    WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r' AND NOT c.relisshared
-      AND c.relname <> ALL (%s) AND has_table_privilege(c.oid, 'SELECT')
-    ORDER BY c.oid
-"""
 
 # What is kept of a database outside it: owner, limits, grants, settings, comment. And what belongs to extensions, which
 # nothing but a dependency tells, user mappings, whose catalogue only superusers may read, and subscriptions.
@@ -124,9 +49,6 @@ _ABOUT_DATABASE = (
 # pg_user_mapping and pg_subscription.
 SHARED = frozenset({1262, 2964, 2396, 2608, 1418, 6100})
 
-# What belongs to a session, and the tables for large values, which follow from their tables.
-_SET_ASIDE = r"SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast|temp)'"
-_OF_RELATIONS = "SELECT oid FROM pg_class WHERE relpersistence = 't' OR relnamespace = 'pg_toast'::regnamespace"
 # Whether a session has something temporary of its own that has rows in catalogues without a namespace.
 _TEMPORARY = """
     SELECT EXISTS (SELECT FROM pg_class WHERE relpersistence = 't')
@@ -134,81 +56,6 @@ _TEMPORARY = """
         OR EXISTS (SELECT FROM pg_namespace n JOIN pg_proc p ON p.pronamespace = n.oid
                    WHERE n.nspname ~ '^pg_temp' AND n.oid <> pg_my_temp_schema())
 """
-
-PG_CLASS = 1259
-# The lowest oid of objects that were made after initdb (FirstNormalObjectId).
-_FIRST_OF_PEOPLE = 16384
-
-
-@dataclass(frozen=True, slots=True)
-class _Catalogue:
-    """A system catalogue.
-
-    Attributes:
-        oid: Its oid.
-        name: Its name.
-        columns: The names of its columns.
-    """
-
-    oid: int
-    name: str
-    columns: tuple[str, ...]
-
-    @property
-    def identifier(self) -> sql.Identifier:
-        return sql.Identifier("pg_catalog", self.name)
-
-    @property
-    def in_lasting_namespace(self) -> sql.Composable:
-        """Whether a row is in a namespace that outlives sessions, for what has a namespace: quickly asked."""
-        namespace = next((name for name in self.columns if name.endswith("namespace")), None)
-        if self.name == "pg_namespace":
-            namespace = "oid"
-        if namespace is None:
-            return sql.SQL("true")
-        return sql.SQL("{} NOT IN ({})").format(sql.Identifier(namespace), sql.SQL(_SET_ASIDE))
-
-    @property
-    def lasting(self) -> sql.Composable:
-        """Whether a row is of something that outlives the session that made it."""
-        conditions = [self.in_lasting_namespace]
-        if self.name in _RELATION:
-            relation = sql.Identifier(_RELATION[self.name])
-            conditions.append(sql.SQL("{} NOT IN ({})").format(relation, sql.SQL(_OF_RELATIONS)))
-        if self.name in _PARENT:
-            column, parent, namespace = map(sql.Identifier, _PARENT[self.name])
-            lasting = sql.SQL("{} NOT IN (SELECT oid FROM {} WHERE {} IN ({}))")
-            conditions.append(lasting.format(column, parent, namespace, sql.SQL(_SET_ASIDE)))
-        return sql.SQL(" AND ").join(conditions)
-
-    @property
-    def key(self) -> sql.Identifier:
-        """The column that identifies a row."""
-        return sql.Identifier("oid" if "oid" in self.columns else _RELATION[self.name])
-
-    @property
-    def lowest(self) -> int:
-        """The lowest oid of rows that are compared. Of those below, one that is written at all counts as changed."""
-        return _FIRST_OF_PEOPLE if self.name in _LARGE else 0
-
-    @property
-    def content(self) -> sql.Composable:
-        """A digest of what a row says about the schema."""
-        kept: list[sql.Composable] = [sql.Identifier(name) for name in self.columns if name not in _COMPARED[self.name]]
-        if self.name == "pg_sequence":
-            kept.append(sql.SQL(_SEQUENCE_OWNER))
-        if self.name == "pg_class":
-            kept.append(sql.SQL(_TOAST_OPTIONS))
-        return sql.SQL("hashtextextended(ROW({})::text, 0)").format(sql.SQL(", ").join(kept))
-
-    @property
-    def address(self) -> sql.Composable:
-        """Class, object and sub-object of a row."""
-        if self.name in _ADDRESSES:
-            return sql.SQL(_ADDRESSES[self.name])
-        if "oid" in self.columns:
-            return sql.SQL("{}::oid, oid, 0").format(sql.Literal(self.oid))
-        return sql.SQL("'pg_class'::regclass, {}::oid, 0").format(sql.Literal(self.oid))
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +82,7 @@ class SchemaWatch:
     """
 
     connection: Connection
-    _catalogues: dict[int, _Catalogue] = field(init=False)
+    _catalogues: dict[int, SystemCatalogue] = field(init=False)
     _totals: dict[int, int] = field(init=False)
     _counts: dict[int, int] = field(init=False)
     _lasting: dict[int, int] = field(init=False)
@@ -245,13 +92,11 @@ class SchemaWatch:
     _glances: dict[tuple[int, ...], bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        rows = self.connection.execute(_CATALOGUES, [list(_IGNORED)]).fetchall()
-        found = (_Catalogue(int(str(oid)), str(name), tuple(columns)) for oid, name, columns in rows)  # type: ignore[arg-type]
-        self._catalogues = {catalogue.oid: catalogue for catalogue in found}
+        self._catalogues = {catalogue.oid: catalogue for catalogue in system_catalogues.read(self.connection)}
         self._totals = {oid: total for oid, total, _ in self._glance(self._catalogues, EVERYTHING)}
         self._counts = {oid: count for oid, count, _ in self._count(self._catalogues, EVERYTHING)}
         self._lasting = dict(self._count_lasting(self._catalogues))
-        self._contents = {oid: self._content(oid) for oid, each in self._catalogues.items() if each.name in _COMPARED}
+        self._contents = {oid: self._content(oid) for oid, each in self._catalogues.items() if each.is_compared}
         self._database = self._describe_database()
         self._has_temporary = self.connection.execute(_TEMPORARY).fetchone() == (True,)
 
@@ -294,7 +139,7 @@ class SchemaWatch:
         names: set[str] = set()
         for oid in catalogues:
             if oid in self._catalogues:
-                names |= set(self._described(oid, sql.SQL("true"), {}, _FIRST_OF_PEOPLE))
+                names |= set(self._described(oid, sql.SQL("true"), {}, system_catalogues.FIRST_OF_PEOPLE))
         return names
 
     def _suspects(self, written: Collection[int | None] | None) -> list[int]:
@@ -355,7 +200,7 @@ class SchemaWatch:
 
     def _hides(self, oid: int) -> bool:
         """Whether rows of temporary things may have gone while others came, so that their number tells nothing."""
-        return self._has_temporary and self._catalogues[oid].name in _RELATION | _PARENT
+        return self._has_temporary and self._catalogues[oid].is_of_parents
 
     def _look_closer(self, suspects: Mapping[int, int], fresh: Fresh) -> SchemaChanges:
         """Tell changes of the schema from what merely looks like one.
@@ -370,7 +215,7 @@ class SchemaWatch:
         for oid in suspects:
             condition: sql.Composable = FRESH
             parameters = fresh.parameters
-            if self._catalogues[oid].name in _COMPARED:
+            if self._catalogues[oid].is_compared:
                 different = {key for key, _ in self._content(oid, fresh) - self._contents[oid]}
                 moved |= self._fresh_objects(oid, fresh) if oid == PG_CLASS else set()
                 key, lowest = self._catalogues[oid].key, sql.Literal(self._catalogues[oid].lowest)
