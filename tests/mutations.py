@@ -104,7 +104,7 @@ MUTATIONS = [
     Mutation(GUIDED, "large_objects=not _LARGE_OBJECTS.isdisjoint(written)", "large_objects=False",
              LEFT.format("large_objects")),
     Mutation(ISOLATION, "(), (), tuple(self._leftovers.found), remade", "(), (), (), remade", LEFT.format("beside")),
-    Mutation(SESSIONS, "(str(query), str(at))", "(str(query), '')", LEFT.format("same_again")),
+    Mutation(SESSIONS, "(str(query), str(at))", "(str(query), '')", "postgres/test_sessions.py"),
     # What is found in the WAL.
     Mutation(GUIDED, "        writes |= self._suspects\n", "", OPEN),
     Mutation(GUIDED, "open_ = {snapshots.lower(xid) for xid in until.open}", "open_: set[int] = set()", OPEN),

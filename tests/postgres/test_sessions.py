@@ -64,3 +64,19 @@ def test_a_session_that_does_not_end(server: Server, database: URL, monkeypatch:
         assert caught.value.found == (
             f"after 0.1 s there is still: pid {client.info.backend_pid} of the role '{SUPERUSER}' (no application name)"
         )
+
+
+def test_a_forgotten_session_is_told_with_the_time_of_its_last_query(server: Server, database: URL) -> None:
+    """A session in a transaction that wrote is told from itself when it has executed the same statement once more."""
+    with server.connect(str(database.database)) as client, connections.connect(database, "test") as connection:
+        client.execute("CREATE TABLE counted (n int)")
+        statement = "INSERT INTO counted VALUES (1)"
+        client.execute("BEGIN")
+        assert sessions.forgotten(connection) == {}
+        client.execute(statement)
+        first = sessions.forgotten(connection)
+        assert [query for query, _ in first.values()] == [statement]
+        assert sessions.forgotten(connection) == first
+        client.execute(statement)
+        assert list(again := sessions.forgotten(connection)) == list(first)
+        assert again != first
