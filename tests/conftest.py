@@ -74,6 +74,12 @@ _TESTS = """
 """
 
 
+def pytest_configure() -> None:
+    """Hear Ctrl-C: a shell that runs us in the background has us ignore it, and so would all that tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_report_header() -> str:
     """Say which server the tests run on."""
     return f"tests run on {CALLED}"

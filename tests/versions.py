@@ -1,35 +1,32 @@
 """Run the tests on each version of PostgreSQL: `python tests/versions.py [--postgres 18 ...] [arguments of pytest]`.
 
-18 and 16 come as wheels; 15 is Debian's package, and a run without it says so. Versions are tested beside each other,
-and their output is shown as each is done; a single one is shown as it goes. The last thing printed is
-a table. The exit status is 1 when a test failed, or, where CI is set, when a version was not tested.
+18 and 16 come as wheels; 15 is Debian's package, and a run without it says so. They are tested one after the other,
+each on all processors. The last thing printed is a table. The exit status is 1 when a test failed, or, where CI is
+set, when a version was not tested.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 VERSIONS = (18, 16, 15)
 DEBIANS, PACKAGE = 15, "postgresql-15"
-# What `pristine init` writes has nothing to do with a version: it is tested with the first alone.
-_ONCE = "tests/scaffold"
-# Runs at a time. They take turns at waiting for servers and processes: two keep two cores busy.
-TOGETHER = 2
+# Each worker has servers of its own: more than these would fight for the disk. One that has nothing left to do takes
+# tests from another.
+_WORKERS = ("-n", "logical", "--maxprocesses=4", "--dist=worksteal")
 # pytest's exit status when the arguments selected no test.
 _NO_TESTS = 5
-_shown = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -62,9 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postgres", type=int, action="append", choices=VERSIONS, help="on this version alone")
     chosen, further = parser.parse_known_args(arguments)
-    majors = chosen.postgres or VERSIONS
-    with tempfile.TemporaryDirectory(prefix="versions-") as scratch, ThreadPoolExecutor(TOGETHER) as pool:
-        results = list(pool.map(lambda major: _test(major, further, Path(scratch), alone=len(majors) == 1), majors))
+    # Tests run the product in many processes, and let none of them write what it has compiled.
+    compileall.compile_dir(ROOT / "src", quiet=1)
+    with tempfile.TemporaryDirectory(prefix="versions-") as scratch:
+        results = [_test(major, further, Path(scratch)) for major in chosen.postgres or VERSIONS]
     print(f"\n{'PostgreSQL':>10}{'passed':>8}{'failed':>8}{'skipped':>8}{'took':>8}")
     for result in results:
         print(result.row())
@@ -77,27 +75,17 @@ def _is_bad(result: Result) -> bool:
     return result.status not in (0, _NO_TESTS)
 
 
-def _test(major: int, further: Sequence[str], scratch: Path, *, alone: bool) -> Result:
+def _test(major: int, further: Sequence[str], scratch: Path) -> Result:
     if not _is_here(major):
         return Result(major, None)
-    junit, output = scratch / f"{major}.xml", scratch / f"{major}.txt"
-    # Each run has a cache of its own: they would fight for one.
-    cache = ["-o", f"cache_dir=.pytest_cache/{major}"]
-    command = [sys.executable, "-m", "pytest", "tests", "-m", "not engine", f"--junitxml={junit}", *cache, *further]
-    if major != VERSIONS[0] and not alone:
-        command += [f"--ignore={_ONCE}"]
-    environ = {**os.environ, "PRISTINE_TEST_POSTGRES": str(major)}
+    junit = scratch / f"{major}.xml"
+    command = [
+        sys.executable, "-m", "pytest", "tests", "-m", "not engine", f"--junitxml={junit}", *_WORKERS, *further
+    ]  # fmt: skip
     began = time.monotonic()
-    print(f"PostgreSQL {major}: {'' if alone else 'tests run, and are shown when they are done'}", flush=True)
-    if alone:
-        status = subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
-    else:
-        with output.open("w", encoding="utf-8") as file:
-            status = subprocess.run(
-                command, cwd=ROOT, env=environ, check=False, stdout=file, stderr=subprocess.STDOUT
-            ).returncode
-        with _shown:
-            print(f"\nPostgreSQL {major}\n{output.read_text(encoding='utf-8')}", flush=True)
+    print(f"\nPostgreSQL {major}", flush=True)
+    environ = {**os.environ, "PRISTINE_TEST_POSTGRES": str(major)}
+    status = subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
     return Result(major, status, _counts(junit), time.monotonic() - began)
 
 

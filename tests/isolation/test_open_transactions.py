@@ -305,7 +305,7 @@ def test_suspicion_ends(place: MakePlace) -> None:
 
 @pytest.mark.parametrize("change", [
     "CREATE FUNCTION late() RETURNS int LANGUAGE sql AS 'SELECT 1'", "COMMENT ON TABLE lookup IS 'late'",
-    "DROP FUNCTION early()",
+    "DROP FUNCTION early()", "ALTER FUNCTION early() STABLE", "ALTER TABLE lookup SET (fillfactor = 50)",
 ])  # fmt: skip
 def test_a_schema_that_is_changed(place: MakePlace, change: str) -> None:
     """A change of the schema that is committed after some restores is found, and the database made anew."""

@@ -143,6 +143,25 @@ def test_properties_of_the_database(place: MakePlace, change: str) -> None:
     assert made.dump("--create") == before
 
 
+@pytest.mark.parametrize(("change", "catalogue"), [
+    ("REVOKE USAGE ON TYPE mood FROM PUBLIC", "pg_type"), ("ALTER TABLE users ADD age int", "pg_class"),
+    ("COMMENT ON TABLE posts IS 'other'", "pg_description"), ("ALTER FUNCTION one() STABLE", "pg_proc"),
+    ("ALTER TYPE mood ADD VALUE 'mad'", "pg_enum"),
+    ("ALTER DATABASE {} SET work_mem = '1MB'", "pg_db_role_setting"),
+])  # fmt: skip
+def test_a_catalogue_that_was_rewritten(place: MakePlace, change: str, catalogue: str) -> None:
+    """A change is found also when VACUUM FULL gave another file to the catalogue that holds it."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    before = made.dump("--create")
+    isolation.restore()
+    made.run(sql.SQL(change).format(sql.Identifier(made.name)).as_string(None))  # type: ignore[arg-type]
+    with made.server.connect(made.name) as superuser:
+        superuser.execute(sql.SQL("VACUUM FULL {}").format(sql.Identifier(catalogue)))
+    assert isolation.restore().remade
+    assert made.dump("--create") == before
+
+
 def test_rows_and_schema_at_once(place: MakePlace) -> None:
     """A test that also wrote rows leaves none of them."""
     made = place(SCHEMA)

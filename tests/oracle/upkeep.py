@@ -27,7 +27,8 @@ def vacuum(dice: Dice, model: Model, who: str) -> Sequence[Step]:
     return [Step(who, dice.pick([
         f"VACUUM {name}", f"VACUUM FULL {name}", f"VACUUM FREEZE {name}", f"ANALYZE {name}", "ANALYZE",
         f"VACUUM (FREEZE, ANALYZE) {name}", f"REINDEX TABLE {name}", "VACUUM FULL pg_class",
-        "VACUUM FREEZE pg_attribute",
+        "VACUUM FREEZE pg_attribute", "VACUUM FULL pg_enum", "VACUUM FULL pg_description", "VACUUM FULL pg_type",
+        "VACUUM FULL pg_db_role_setting", "VACUUM FULL pg_inherits",
         "REINDEX TABLE pg_class", "VACUUM pg_trigger",
     ]))]  # fmt: skip
 

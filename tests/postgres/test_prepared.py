@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -64,6 +66,18 @@ def test_a_connection_that_is_lost(server: Server, connection: Connection) -> No
     assert connection.closed
     with pytest.raises(psycopg.OperationalError):
         statement.ask()
+
+
+def test_a_connection_that_is_cut(connection: Connection) -> None:
+    """It is an operational error, too, when the connection ends without a word of the server's."""
+    statement = Prepared(connection, "one", sql.SQL("SELECT 1"))
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RD)
+    for attempt in (lambda: Prepared(connection, "two", sql.SQL("SELECT 2")), statement.ask):
+        with pytest.raises(psycopg.OperationalError) as caught:
+            attempt()
+        assert caught.value.sqlstate is None
+        assert connection.closed
 
 
 def test_it_can_be_interrupted(connection: Connection) -> None:

@@ -87,6 +87,7 @@ class SchemaWatch:
     _counts: dict[int, int] = field(init=False)
     _lasting: dict[int, int] = field(init=False)
     _contents: dict[int, frozenset[tuple[int, int]]] = field(init=False)
+    _files: dict[int, int] = field(init=False)
     _database: object = field(init=False)
     _has_temporary: bool = field(init=False)
     _glances: dict[tuple[int, ...], bytes] = field(default_factory=dict)
@@ -97,6 +98,7 @@ class SchemaWatch:
         self._counts = {oid: count for oid, count, _ in self._count(self._catalogues, EVERYTHING)}
         self._lasting = dict(self._count_lasting(self._catalogues))
         self._contents = {oid: self._content(oid) for oid, each in self._catalogues.items() if each.is_compared}
+        self._files = self._read_files()
         self._database = self._describe_database()
         self._has_temporary = self.connection.execute(_TEMPORARY).fetchone() == (True,)
 
@@ -107,6 +109,9 @@ class SchemaWatch:
             written: Oids of the relations that were written to; None when any may have been.
             fresh: Which rows were written since; what we wrote ourselves never changes the schema.
         """
+        if written is not None and None in written:
+            # A file that is gone was that of a table that has another one now.
+            written = {*written, PG_CLASS, *self._rewritten()}
         totals = {oid: total for oid, total, new in self._glance(self._suspects(written), fresh)
                   if new or total != self._totals[oid]}  # fmt: skip
         suspects = {
@@ -145,11 +150,15 @@ class SchemaWatch:
     def _suspects(self, written: Collection[int | None] | None) -> list[int]:
         if written is None:
             return list(self._catalogues)
-        suspects = {oid for oid in written if oid in self._catalogues}
-        if None in written:
-            # A file that is gone was that of a table that has another one now.
-            suspects.add(PG_CLASS)
-        return sorted(suspects)
+        return sorted(oid for oid in written if oid in self._catalogues)
+
+    def _rewritten(self) -> set[int]:
+        """Oids of the catalogues that have other files: VACUUM FULL was there, and what had been written is gone."""
+        return {oid for oid, file in self._read_files().items() if file != self._files.get(oid)}
+
+    def _read_files(self) -> dict[int, int]:
+        rows = self.connection.execute(system_catalogues.FILES, prepare=True)
+        return {int(str(oid)): int(str(file)) for oid, file in rows}
 
     def _glance(self, oids: Collection[int], fresh: Fresh) -> list[tuple[int, int, bool]]:
         """Each catalogue with the number of its rows, and whether one of them may be fresh.

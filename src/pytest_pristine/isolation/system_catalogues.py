@@ -86,6 +86,12 @@ _CATALOGUES = """
     ORDER BY c.oid
 """
 
+# The file of each catalogue, those that all databases share among them.
+FILES = """
+    SELECT oid, pg_relation_filenode(oid) FROM pg_class
+    WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r'
+"""
+
 # What belongs to a session, and the tables for large values, which follow from their tables.
 _SET_ASIDE = r"SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast|temp)'"
 _OF_RELATIONS = "SELECT oid FROM pg_class WHERE relpersistence = 't' OR relnamespace = 'pg_toast'::regnamespace"
