@@ -72,7 +72,7 @@ def test_a_connection_that_is_cut(connection: Connection) -> None:
     """It is an operational error, too, when the connection ends without a word of the server's."""
     statement = Prepared(connection, "one", sql.SQL("SELECT 1"))
     with socket.socket(fileno=os.dup(connection.fileno())) as line:
-        line.shutdown(socket.SHUT_RD)
+        line.shutdown(socket.SHUT_RDWR)
     for attempt in (lambda: Prepared(connection, "two", sql.SQL("SELECT 2")), statement.ask):
         with pytest.raises(psycopg.OperationalError) as caught:
             attempt()
