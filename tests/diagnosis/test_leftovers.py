@@ -121,7 +121,7 @@ def test_databases_of_runs_that_died(project: Project, server: Server) -> None:
 def test_programs_that_are_gone(home: Home, project_at: Callable[[Home], Project]) -> None:
     """A server whose programs were removed is warned of, and so is a copy of programs of another version."""
     project = project_at(home)
-    assert project.run().status == 0
+    assert project.run(PRISTINE_LINGER="0").status == 0
     server = home.server()
     wait_until(lambda: not home.postmasters(), "the server stops")
     (server / "programs").write_text("/nonexistent/bin")
