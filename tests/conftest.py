@@ -151,21 +151,20 @@ class Home:
 
     def processes(self, word: str = "") -> list[psutil.Process]:
         """The processes that name this home, and `word`, in their command line: postmasters and keepers."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                line = " ".join(process.cmdline())
-                if str(self.path) + "/" in line and word in line and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.NoSuchProcess:
-                continue
-        return found
+        # What is read at once is read of one that may end the next moment.
+        return [
+            process
+            for process in psutil.process_iter(["cmdline", "status", "name", "ppid"])
+            if str(self.path) + "/" in (line := " ".join(process.info["cmdline"] or ()))
+            and word in line
+            and process.info["status"] != psutil.STATUS_ZOMBIE
+        ]
 
     def postmasters(self) -> list[psutil.Process]:
         """The main processes of the servers that run in this home; their new children look the same for a while."""
-        found = [process for process in self.processes(" -D ") if process.name().startswith("postgres")]
+        found = [process for process in self.processes(" -D ") if process.info["name"].startswith("postgres")]
         parents = {process.pid for process in found}
-        return [process for process in found if _parent(process) not in parents]
+        return [process for process in found if process.info["ppid"] not in parents]
 
     def keepers(self) -> list[psutil.Process]:
         """The keepers of this home."""
@@ -186,13 +185,6 @@ class Home:
             postmaster.send_signal(signal.SIGQUIT)
         wait_until(lambda: not self.postmasters(), "the servers of the home stop")
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-def _parent(process: psutil.Process) -> int:
-    try:
-        return process.ppid()
-    except psutil.NoSuchProcess:
-        return process.pid  # it has ended, and is none of them
 
 
 def _memory_is_large() -> bool:

@@ -123,7 +123,7 @@ def test_its_files_are_private(up_home: Home, port: str) -> None:
     assert stat.S_IMODE((directory / "server.json").stat().st_mode) == 0o600
     assert PASSWORD not in (directory / "data/server.log").read_text()
     for process in up_home.processes():
-        assert PASSWORD not in " ".join(process.cmdline())
+        assert PASSWORD not in " ".join(process.info["cmdline"])
 
 
 def test_up_again(up_home: Home, port: str) -> None:

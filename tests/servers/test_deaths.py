@@ -149,7 +149,11 @@ def test_a_session_that_outlives_the_server(home: Home, use: Use) -> None:
     sessions: list[psutil.Process] = []
 
     def has_started() -> bool:
-        sessions[:] = [child for child in postmaster.children() if "SELECT" in " ".join(child.cmdline())]
+        # Others of its children may end meanwhile.
+        sessions[:] = [
+            process for process in psutil.process_iter(["ppid", "cmdline"])
+            if process.info["ppid"] == postmaster.pid and "SELECT" in " ".join(process.info["cmdline"] or ())
+        ]  # fmt: skip
         return bool(sessions)
 
     wait_until(has_started, "the session computes")
@@ -234,7 +238,7 @@ def test_a_run_that_is_killed_beside_a_slow_initdb(home: Home, project_at: Calla
     """The initdb of a run that was killed, which would go on making files, is ended before they are removed."""
     running = project_at(home).start(PRISTINE_LINGER="0")
     wait_until(lambda: list(home.path.glob(f"servers/{SOURCE}-*/making/data/base")), "initdb works")
-    (initdb,) = [process for process in home.processes("--pwfile") if process.name() == "initdb"]
+    (initdb,) = [process for process in home.processes("--pwfile") if process.info["name"] == "initdb"]
     initdb.suspend()
     running.kill()
     finish(running)
