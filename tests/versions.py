@@ -22,9 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 VERSIONS = (18, 16, 15)
 DEBIANS, PACKAGE = 15, "postgresql-15"
-# Each worker has servers of its own: more than these would fight for the disk. One that has nothing left to do takes
-# tests from another.
-_WORKERS = ("-n", "logical", "--maxprocesses=4", "--dist=worksteal")
+# One worker more than there are processors, as tests also wait; each has servers of its own, and many would fight for
+# the disk. One that has nothing left to do takes tests from another.
+_WORKERS = ("-n", str(min((os.cpu_count() or 1) + 1, 5)), "--dist=worksteal")
 # pytest's exit status when the arguments selected no test.
 _NO_TESTS = 5
 
