@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from pytest_pristine.errors import RestoreBlockedError
-from tests.conftest import Server, new_role, new_server, wait_until
+from pytest_pristine.errors import PrivilegeError, RestoreBlockedError
+from tests.conftest import SUPERUSER, Server, new_role, new_server, wait_until
 from tests.isolation.conftest import Client, MakePlace, Place, World
 
 SCHEMA = """
@@ -67,6 +67,34 @@ def test_a_prepared_transaction(prepared: Place, statement: str) -> None:
     assert prepared.dump() == before
     assert not isolation.restore()
     assert prepared.rebuilds == 0
+
+
+def test_a_prepared_transaction_of_another_role(prepared: Place) -> None:
+    """What a role may not roll back fails the restore with who may; once that was done everything is put back."""
+    isolation = prepared.isolation()
+    before = prepared.dump()
+    prepared.run("UPDATE lookup SET label = 'mine' WHERE id = 2")
+    with prepared.server.connect(prepared.name) as superuser:
+        superuser.execute("BEGIN; UPDATE lookup SET label = 'x' WHERE id = 1; PREPARE TRANSACTION 'theirs'")
+        if prepared.replica:
+            assert isolation.restore().leftovers == ("the prepared transaction 'theirs', which was rolled back",)
+        else:
+            for restore in (isolation.restore, isolation.prepare):
+                with pytest.raises(PrivilegeError) as caught:
+                    restore()
+                assert caught.value.sought == (
+                    f"to roll back the transaction 'theirs' that is prepared in the database '{prepared.name}'"
+                )
+                assert caught.value.found == (
+                    f"it belongs to the role '{SUPERUSER}', and ours is '{prepared.url.username}'"
+                )
+                assert caught.value.remedy == (
+                    f"as that role or a superuser, connected to {prepared.name}: ROLLBACK PREPARED 'theirs'",
+                )
+            superuser.execute("ROLLBACK PREPARED 'theirs'")
+            assert isolation.restore().rows == (("lookup", 1),)
+    assert prepared.dump() == before
+    assert not isolation.restore()
 
 
 def test_a_prepared_transaction_that_was_committed(prepared: Place) -> None:
