@@ -67,6 +67,7 @@ SPECIAL_AS_OWNER = "isolation/test_special.py -k 'owner and {}'"
 WAL = "postgres/test_wal.py -k '{}'"
 TRUNCATED = WAYS.format("(both_ways or filled_again)")
 SNAPSHOTS = "postgres/test_snapshots.py"
+UNMEANT = "isolation/test_unmeant.py -k '{}'"
 
 ISOLATION, WATCH, GATE = "isolation/isolation.py", "isolation/watch.py", "isolation/gate.py"
 GUIDED, PROBES, FRESHNESS = "isolation/wal_guided.py", "isolation/probes.py", "isolation/freshness.py"
@@ -109,7 +110,8 @@ MUTATIONS = [
     Mutation(GUIDED, "        writes |= self._suspects\n", "", OPEN),
     Mutation(GUIDED, "open_ = {snapshots.lower(xid) for xid in until.open}", "open_: set[int] = set()", OPEN),
     Mutation(GUIDED, "writers = bool(until.open)", "writers = False", OPEN),
-    Mutation(GUIDED, "        oids |= self.probes.ask(self._unlogged, fresh)\n", "", WAYS.format("not_logged")),
+    Mutation(GUIDED, "        oids |= self._always | self.probes.ask(self._unlogged, fresh)\n", "",
+             WAYS.format("not_logged")),
     Mutation(GUIDED, "written | schema.moved", "written", TRUNCATED),
     Mutation(GUIDED, "since.is_told and wal", "wal", OPEN),
     Mutation(GUIDED, "<= self.limit", "<= 2**62", WAYS.format("much_is_not_read")),
@@ -168,7 +170,7 @@ MUTATIONS = [
     Mutation(PROBES, "(view.oid in filled) != (self.baseline.views[view.oid] is not None)", "False",
              "isolation/test_restore.py -k 'owner and view'"),
     Mutation(FRESHNESS, " AND xmin <> ALL (%(own)s::xid[])", "", WAYS.format("we_wrote_ourselves")),
-    Mutation(FRESHNESS, "OR %(some_open)s AND", "OR false AND", OPEN),
+    Mutation(FRESHNESS, "%(some_open)s AND xmin", "false AND xmin", OPEN),
     # What is found in the catalogues.
     Mutation(CATALOGUES, "moved |= self._fresh_objects(oid, fresh) if oid == PG_CLASS else set()", "pass",
              TRUNCATED),
@@ -196,6 +198,20 @@ MUTATIONS = [
     Mutation(ISOLATION, "self._restore_changes(self._watch.compare(), moment, EVERYTHING)",
              "self._restore_changes(self._watch.compare(), moment, self._mark.fresh(()))",
              SCHEMA.format("loaded_on_top")),
+    # What the application's own code writes meanwhile.
+    Mutation(WATCH, "bool(baseline.armed) or events, events", "events, events", UNMEANT.format("owner")),
+    Mutation(WATCH, "or events, events or functions", "or events, functions", UNMEANT.format("owner and event")),
+    Mutation(WATCH, "events, events or functions", "events, events", UNMEANT.format("superuser and view_that")),
+    Mutation(WATCH, "bool(baseline.armed) or events", "bool(baseline.armed)", UNMEANT.format("owner and a_sequence")),
+    Mutation(WATCH, "oids |= {table.oid for table in tables if not baselines.holds(self.connection, table, "
+             "rows.get(table.oid))}", "pass", UNMEANT.format("owner and what_is_restored")),
+    Mutation("isolation/silence.py", "(NOT t.tgisinternal OR 'O' <> ALL (%(states)s))", "NOT t.tgisinternal",
+             UNMEANT.format("always")),
+    Mutation("isolation/system_catalogues.py", "FRESH_OR_OURS if self.is_compared else FRESH", "FRESH",
+             UNMEANT.format("a_grant")),
+    Mutation(ISOLATION, '("TimeZone", ', '("search_path", ', "isolation/test_restore.py -k decide_how"),
+    Mutation(CATALOGUES, "if not _UNTOLD.search(name)} or every", "if not _UNTOLD.search(name)}",
+             SCHEMA.format("nothing_better")),
     # Large tables.
     Mutation(ISOLATION, "> _BULK", "> 2**62", BULK.format("of_its_own")),
     Mutation(BASELINE, "return oid in self and oid not in", "return oid not in", BULK.format("extension")),

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.conftest import AVAILABLE, wait_until
-from tests.isolation.conftest import Place, Zoo
+from tests.isolation.conftest import MakePlace, Place, Zoo
 
 ODD = '"Odd ""name"" {x} .tab"'
 
@@ -189,3 +189,25 @@ def test_triggers_of_the_zoo_keep_their_state(animal: Place) -> None:
     isolation.restore()
     assert animal.ask(query) == before
     assert "switched_off|D" in before
+
+
+def test_settings_that_decide_how_values_are_written(place: MakePlace) -> None:
+    """Rows are told from others also when the role's time zone was changed, and our session lost, meanwhile."""
+    made = place(
+        "CREATE TABLE t (at timestamptz); INSERT INTO t VALUES ('2020-01-01 00:00+00'), ('2021-01-01 00:00+00');"
+        "CREATE MATERIALIZED VIEW v AS SELECT at FROM t"
+    )
+    isolation = made.isolation()
+    times = "SELECT string_agg(extract(epoch FROM at)::text, ' ' ORDER BY at) FROM t"
+    before = made.ask(times)
+    made.run("ALTER ROLE CURRENT_USER SET timezone = 'Asia/Tokyo'")
+    try:
+        made.ask(f"SELECT pg_terminate_backend({isolation._watch.connection.info.backend_pid}, 10000)")
+        for statement in ("DELETE FROM t WHERE at > '2020-06-01'", "ALTER TABLE t ADD y int"):
+            made.run(statement)
+            assert isolation.restore()
+            assert made.ask(times) == before
+            assert not isolation.restore()
+        assert made.rebuilds == 1
+    finally:
+        made.run("ALTER ROLE CURRENT_USER RESET timezone")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+import psycopg
 import pytest
 from psycopg import sql
 
-from pytest_pristine.errors import RestoreError
+from pytest_pristine.errors import RestoreBlockedError, RestoreError
 from tests.conftest import needs
 from tests.isolation.conftest import MakePlace, Place
 
@@ -237,3 +238,89 @@ def test_prepared_statements_of_pools(one_place: MakePlace) -> None:
     made.run("ALTER TABLE users ADD age int")
     isolation.restore()
     assert told == [made]
+
+
+@pytest.mark.parametrize("change", [
+    "GRANT SELECT (name) ON names TO PUBLIC", "ALTER TABLE names RENAME COLUMN name TO nom",
+    "ALTER INDEX ix ALTER COLUMN 1 SET STATISTICS 100",
+])  # fmt: skip
+def test_a_change_of_which_nothing_better_is_told(place: MakePlace, change: str) -> None:
+    """A restore that made the database anew says why, also where only columns of views and indexes were changed."""
+    made = place(
+        "CREATE TABLE t (id int, name text); CREATE VIEW names AS SELECT name FROM t; CREATE INDEX ix ON t ((id + 1))"
+    )
+    isolation = made.isolation()
+    before = made.dump()
+    made.run(change)
+    restored = isolation.restore()
+    assert restored
+    assert "column" in restored.remade
+    assert made.dump() == before
+
+
+def test_properties_that_read_alike(place: MakePlace) -> None:
+    """A comment on the database is told from a setting of the same words."""
+    made = place(SCHEMA)
+    with made.server.connect(made.name) as superuser:
+        comment, setting = (
+            sql.SQL(text).format(sql.Identifier(made.name))
+            for text in ("COMMENT ON DATABASE {} IS '0 {{work_mem=1MB}}'", "ALTER DATABASE {} SET work_mem = '1MB'")
+        )
+        superuser.execute(comment)
+        isolation = made.isolation()
+        superuser.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(made.name)))
+        superuser.execute(setting)
+    assert "settings, grants or comment of the database" in isolation.restore().remade
+
+
+@pytest.mark.parametrize("change", ["SET (binary = true)", "SET PUBLICATION other WITH (refresh = false)"])
+def test_a_subscription_that_is_altered(place: MakePlace, change: str) -> None:
+    """A subscription with other options is a change, which nobody can undo: the error is the server's."""
+    made = place(SCHEMA)
+    with made.server.connect(made.name) as superuser:
+        superuser.execute(
+            "CREATE SUBSCRIPTION sub CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE)"
+        )
+        isolation = made.isolation()
+        superuser.execute(sql.SQL("ALTER SUBSCRIPTION sub ") + sql.SQL(change))  # type: ignore[arg-type]
+        with pytest.raises(psycopg.errors.ObjectInUse, match="subscription"):
+            isolation.restore()
+    with made.server.connect(made.name) as superuser:
+        superuser.execute("DROP SUBSCRIPTION sub")
+
+
+def test_a_view_that_is_never_the_same(place: MakePlace) -> None:
+    """Migrations that make something else each time cannot make the database anew as it was: each restore says so."""
+    made = place(SCHEMA + "CREATE MATERIALIZED VIEW now AS SELECT clock_timestamp()")
+    isolation = made.isolation()
+    made.run("ALTER TABLE posts ADD more int")
+    for _ in range(2):
+        with pytest.raises(RestoreError) as caught:
+            isolation.restore()
+        assert caught.value.sought == f"to make the database '{made.name}' anew as it was"
+        assert caught.value.found == "materialized view now held what its query does not give"
+        assert caught.value.remedy[0].startswith("make what cannot be made twice the same")
+
+
+def test_a_session_that_blocks_after_the_database_was_made_anew(place: MakePlace) -> None:
+    """A database of which it could not be found whether it is as it was is made anew by the next restore."""
+    made = place("CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t VALUES (1, 'migrated')")
+    made.run("UPDATE t SET x = 'loaded on top'")
+    isolation = made.isolation(timeout=0.3)
+    before = made.dump()
+    rebuild, clients = isolation._rebuild, []
+
+    def rebuild_and_lock() -> None:
+        rebuild()
+        clients.append(made.client())
+        clients[0].execute("BEGIN; LOCK TABLE t")
+
+    isolation._rebuild = rebuild_and_lock
+    made.run("ALTER TABLE t ADD y int")
+    with pytest.raises(RestoreBlockedError):
+        isolation.restore()
+    clients[0].close()
+    isolation._rebuild = rebuild
+    isolation.restore()
+    assert made.dump() == before
+    assert made.rebuilds == 2

@@ -8,13 +8,16 @@ from psycopg import sql
 
 from pytest_pristine.postgres import snapshots
 
+# Frozen rows are of any age, and after two thousand million transactions of a negative one; a little below zero are
+# transactions that are younger than our own.
+_YOUNG = "age(xmin) BETWEEN -1000000 AND (SELECT age(%(following)s::xid))"
+_OPEN = "%(some_open)s AND xmin = ANY (%(open)s::xid[])"
+
 # Whether a row is fresh: a condition for queries that are given the parameters of a `Fresh`. It is asked of every row,
-# as a rule in vain: what is the same for all is asked once. Frozen rows are of any age, and after two thousand million
-# transactions of a negative one; a little below zero are transactions that are younger than our own.
-FRESH = sql.SQL(
-    "(%(all)s OR age(xmin) BETWEEN -1000000 AND (SELECT age(%(following)s::xid)) AND xmin <> ALL (%(own)s::xid[])"
-    " OR %(some_open)s AND xmin = ANY (%(open)s::xid[]))"
-)
+# as a rule in vain: what is the same for all is asked once.
+FRESH = sql.SQL(f"(%(all)s OR {_YOUNG} AND xmin <> ALL (%(own)s::xid[]) OR {_OPEN})")
+# The same of rows that we may have written upon what others wrote: our own are no exception.
+FRESH_OR_OURS = sql.SQL(f"(%(all)s OR {_YOUNG} OR {_OPEN})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import errors, sql
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import PrivilegeError, RestoreBlockedError, UnreachableError
+from pytest_pristine.errors import PrivilegeError, RestoreBlockedError, RestoreError, UnreachableError
 from pytest_pristine.isolation import blockers, gate, restore, restore_as_owner, schema
 from pytest_pristine.isolation.baseline import Baseline
 from pytest_pristine.isolation.catalogue import Coverage, Relation
@@ -31,11 +31,16 @@ _LONGEST_TIMEOUT = 2**31 - 1
 
 # Seconds between two looks at somebody who blocks.
 _INTERVAL = 0.005
+# How often what triggers and functions write meanwhile is put back, too.
+_PASSES = 4
 # Bytes of WAL in a test from which tables may be better truncated.
 _BULK = 512 * 1024
 
 # The first major version in which event triggers can be switched off for a session.
 _FIRST_WITH_EVENT_TRIGGERS_OFF = 17
+_FIRST_WITH_TRANSACTION_TIMEOUT = 17
+
+_TEXTS = ("TimeZone", "search_path", "lc_monetary", "bytea_output", "xmlbinary", "quote_all_identifiers")
 
 _log = logging.getLogger("pytest_pristine")
 
@@ -92,6 +97,7 @@ class Isolation:
         self._ended = False
         self._listeners: list[Callable[[], None]] = []
         self._is_spoiled = False
+        self._kept: dict[str, str] = {}
         self._leftovers = Leftovers(timeout, self._tell)
         connection = self._connect()
         try:
@@ -170,7 +176,8 @@ class Isolation:
         except Spoiled as spoiled:
             names = self._make_anew(spoiled.catalogues)
             gone = f"no more {', '.join(names)}" if names else ""
-            return Restored((), (), tuple(self._leftovers.found), remade="; ".join(filter(None, [spoiled.why, gone])))
+            why = "; ".join(filter(None, [spoiled.why, gone])) or "a change of the catalogues"
+            return Restored((), (), tuple(self._leftovers.found), remade=why)
 
     def _put_back(self, treat: Treatment) -> Restored:
         try:
@@ -230,26 +237,37 @@ class Isolation:
     def _restore_changes(self, changes: Changes, moment: Moment, fresh: Fresh) -> Restored:
         if changes.schema.catalogues:
             raise Spoiled(", ".join(changes.schema.altered), changes.schema.catalogues)
-        own = list(moment.own)
-        written = Written(own=own)
+        written = Written(own=list(moment.own))
         others: list[str] = []
         if changes.large_objects:
             others += self._watch.remove_large_objects(written)
             if altered := self._watch.large_objects.altered():
                 raise Spoiled(", ".join(f"large object {oid} changed" for oid in altered))
+        bulk = wal.distance(self._mark.position, moment.position) > _BULK
+        for _ in range(_PASSES):
+            others += self._put_back_all(changes, fresh, written, bulk=bulk)
+            changes = self._watch.unmeant(changes, {*written.rows, *written.filled}, fresh)
+            if not changes:
+                break
+        else:
+            unruly = ", ".join(map(str, (*changes.tables, *changes.views, *changes.sequences)))
+            raise Spoiled(f"triggers or functions write to {unruly} whenever it is put back")
+        self._mark = self._watch.remember(moment, tuple(written.own))
+        restore.cut_short(self._watch.connection, written.long)
+        rows = tuple((str(table), count) for table, count in written.rows.items() if count != 0)
+        return Restored(rows, tuple(dict.fromkeys(others)), tuple(self._leftovers.found))
+
+    def _put_back_all(self, changes: Changes, fresh: Fresh, written: Written, *, bulk: bool) -> list[str]:
+        """Put back what changed; gives what else than rows that was, in words."""
         if changes.tables or changes.sequences:
-            bulk = wal.distance(self._mark.position, moment.position) > _BULK
             done = self._restorer(self._watch.connection, self._watch.baseline, changes, fresh, bulk=bulk)
             for xid in done.own:
                 written.take(xid)
             written.rows.update(done.rows)
+            written.filled.extend(done.filled)
             written.long.extend(done.long)
-        others += self._refresh(changes, written)
-        self._mark = self._watch.remember(moment, tuple(written.own))
-        restore.cut_short(self._watch.connection, written.long)
-        others += [f"sequence {sequence}" for sequence in changes.sequences]
-        rows = tuple((str(table), count) for table, count in written.rows.items() if count != 0)
-        return Restored(rows, tuple(others), tuple(self._leftovers.found))
+        refreshed = self._refresh(changes, written)
+        return [*refreshed, *(f"sequence {sequence}" for sequence in changes.sequences)]
 
     def _refresh(self, changes: Changes, written: Written) -> list[str]:
         refreshed = [view for view in changes.views if self._watch.refresh(view, written)]
@@ -285,10 +303,19 @@ class Isolation:
             raise
         self._mark = self._watch.mark
         self._leftovers.forget_locks()
-        self._is_spoiled = False
         gone = schema.most_telling(self._watch.names(catalogues) - before)
-        moment = self._watch.moment(self._watch.gate.look(), self._mark)
-        self._restore_changes(self._watch.compare(), moment, EVERYTHING)
+        try:
+            moment = self._watch.moment(self._watch.gate.look(), self._mark)
+            self._restore_changes(self._watch.compare(), moment, EVERYTHING)
+        except _BLOCKED:
+            raise blockers.explain(self._watch.connection, self._timeout) from None
+        except (Spoiled, psycopg.DatabaseError) as error:
+            raise RestoreError(
+                f"to make the database {self._url.database!r} anew as it was",
+                error.why if isinstance(error, Spoiled) else _reason(error),
+                ["make what cannot be made twice the same, or leave it alone: pristine_exclude"],
+            ) from error
+        self._is_spoiled = False
         return gone
 
     def _tell(self) -> None:
@@ -298,7 +325,9 @@ class Isolation:
     def _connect(self) -> Connection:
         connection = connections.connect(self._url, "restore")
         try:
-            _prepare(connection, self._capabilities, self._timeout)
+            # What a test does to them must not change how rows are written as text.
+            self._kept = self._kept or _texts(connection)
+            _prepare(connection, self._capabilities, self._timeout, self._kept)
         except BaseException:
             connection.close()
             raise
@@ -324,7 +353,14 @@ def _reason(error: psycopg.Error) -> str:
     return f"{said[0] if said else type(error).__name__} ({error.sqlstate or 'no SQLSTATE'})"
 
 
-def _prepare(connection: Connection, can: Capabilities, timeout: float) -> None:
+def _texts(connection: Connection) -> dict[str, str]:
+    """The settings that decide how values are written as text, and how queries of the application read them."""
+    query = sql.SQL(", ").join(sql.SQL("current_setting({})").format(sql.Literal(name)) for name in _TEXTS)
+    row = connection.execute(sql.SQL("SELECT ") + query).fetchone()
+    return dict(zip(_TEXTS, map(str, row or ()), strict=True))
+
+
+def _prepare(connection: Connection, can: Capabilities, timeout: float, kept: dict[str, str]) -> None:
     """Set what holds for all restores once: changing the replication role empties the connection's plan cache."""
     settings = {
         "lock_timeout": f"{min(max(round(timeout * 1000), 1), _LONGEST_TIMEOUT)}ms",  # 0 would be for ever
@@ -353,6 +389,11 @@ def _prepare(connection: Connection, can: Capabilities, timeout: float) -> None:
     if can.superuser and can.major >= _FIRST_WITH_EVENT_TRIGGERS_OFF:
         # One of the application's would note that we switch triggers off and on.
         settings["event_triggers"] = "off"
+    if can.major >= _FIRST_WITH_TRANSACTION_TIMEOUT:
+        settings["transaction_timeout"] = "0"
     with connection.pipeline():
         for name, value in settings.items():
             connection.execute(sql.SQL("SET {} TO {}").format(sql.Identifier(name), sql.Literal(value)))
+        for name, value in kept.items():
+            # The value of search_path is a list, which SET would take for one name.
+            connection.execute("SELECT set_config(%s, %s, false)", [name, value])

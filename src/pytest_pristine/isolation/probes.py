@@ -66,8 +66,12 @@ class Probes:
             # A relation that is gone cannot be asked.
             return Changes(schema=schema)
         # What we may not see without altering the table, which a look is not worth, counts as changed.
-        found = self._always | self.ask(self._questions, fresh) | self._ask_views(fresh)
+        found = self.ask_all(fresh) | self._ask_views(fresh)
         return self.baseline.sort(found, large_objects=True)
+
+    def ask_all(self, fresh: Fresh) -> set[int]:
+        """Oids of the tables and sequences that changed, or may have."""
+        return self.ask(self._questions, fresh) | self._always
 
     def ask(self, questions: Sequence[Question], fresh: Fresh) -> set[int]:
         """Oids of the relations that changed."""

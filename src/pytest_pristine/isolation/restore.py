@@ -59,7 +59,7 @@ def restore(connection: Connection, baseline: Baseline, changes: Changes, fresh:
     except psycopg.errors.ObjectNotInPrerequisiteState:
         # A table is published, and its rows have nothing to be told apart by: they may not be deleted.
         with connection.transaction():
-            rewriting.rewrite(connection, baseline, plain, silence.IN_REPLICA_ROLE)
+            written.filled += rewriting.rewrite(connection, baseline, plain, silence.IN_REPLICA_ROLE)
             written.note(connection)
         written.rows.update(dict.fromkeys(plain))
         incomplete = put_back(connection, baseline, changes.sequences, fresh, written)

@@ -47,7 +47,7 @@ def restore(connection: Connection, baseline: Baseline, changes: Changes, fresh:
     put_back(connection, baseline, changes.sequences, fresh, written)
     if difficult:
         with connection.transaction():
-            rewriting.rewrite(connection, baseline, difficult, silence.IN_ORIGIN_ROLE)
+            written.filled += rewriting.rewrite(connection, baseline, difficult, silence.IN_ORIGIN_ROLE)
             written.note(connection)
         written.rows.update(dict.fromkeys(difficult))
     return written

@@ -44,11 +44,13 @@ class Written:
     Attributes:
         rows: Each table with the number of rows that were removed or written anew; None for all.
         own: Full ids of the transactions that it took, in order.
+        filled: Tables that were written anew.
         long: Tables whose files should be cut short.
     """
 
     rows: dict[Relation, int | None] = field(default_factory=dict)
     own: list[int] = field(default_factory=list)
+    filled: list[Relation] = field(default_factory=list)
     long: list[Relation] = field(default_factory=list)
 
     def note(self, connection: Connection) -> None:

@@ -33,7 +33,9 @@ _IMMEDIATE = """
 """
 
 
-def rewrite(connection: Connection, baseline: Baseline, tables: Sequence[Relation], states: Sequence[str]) -> None:
+def rewrite(
+    connection: Connection, baseline: Baseline, tables: Sequence[Relation], states: Sequence[str]
+) -> list[Relation]:
     """Empty the tables and all that refer to them, and fill those that had rows. The caller is in a transaction.
 
     Args:
@@ -41,6 +43,9 @@ def rewrite(connection: Connection, baseline: Baseline, tables: Sequence[Relatio
         baseline: The state to restore.
         tables: What to write anew.
         states: The states of triggers and rules that fire in our role.
+
+    Returns:
+        Those that it filled.
     """
     reached = truncation.reached(truncation.edges(connection), [table.oid for table in tables])
     targets = truncation.relations(connection, reached)
@@ -58,6 +63,7 @@ def rewrite(connection: Connection, baseline: Baseline, tables: Sequence[Relatio
         if hidden:
             connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         baselines.hide(connection, hidden)
+    return filled
 
 
 @contextmanager

@@ -28,26 +28,34 @@ _UNTOLD = re.compile(r"\bpg_toast\b|RI_ConstraintTrigger_|^type .*\[\]$|^column 
 # Changes named in a message.
 _NAMED = 3
 
-# What is kept of a database outside it: owner, limits, grants, settings, comment. And what belongs to extensions, which
-# nothing but a dependency tells, user mappings, whose catalogue only superusers may read, and subscriptions.
+# What is kept of a database outside it: owner, limits, grants, settings, comment, labels. And what belongs to
+# extensions, which nothing but a dependency tells, user mappings, whose catalogue only superusers may read, and
+# subscriptions, of which only superusers see how they connect.
 _DATABASE = """
-    SELECT concat_ws(' ', d.datdba, d.datconnlimit, d.datallowconn, d.datistemplate, d.dattablespace, d.datacl,
-                     shobj_description(d.oid, 'pg_database'),
-                     (SELECT string_agg(s.setrole || ' ' || s.setconfig::text, ' ' ORDER BY s.setrole)
-                      FROM pg_db_role_setting s WHERE s.setdatabase = d.oid))
-           || (SELECT concat_ws(' ', count(*), sum(hashtextextended(e::text, 0))) FROM pg_depend e
-               WHERE e.refclassid = 'pg_extension'::regclass)
-           || (SELECT concat_ws(' ', count(*), sum(hashtextextended(m::text, 0))) FROM pg_user_mappings m)
-           || (SELECT concat_ws(' ', string_agg(concat_ws(' ', b.oid, b.subname, b.subenabled), ' ' ORDER BY b.oid))
-               FROM pg_subscription b WHERE b.subdbid = d.oid)
+    SELECT ROW(d.datdba, d.datconnlimit, d.datallowconn, d.datistemplate, d.dattablespace, d.datacl,
+               shobj_description(d.oid, 'pg_database'))::text,
+           (SELECT array_agg(ROW(s.setrole, s.setconfig)::text ORDER BY s.setrole)
+            FROM pg_db_role_setting s WHERE s.setdatabase = d.oid)::text,
+           (SELECT array_agg(ROW(l.provider, l.label)::text ORDER BY l.provider)
+            FROM pg_shseclabel l WHERE l.classoid = 'pg_database'::regclass AND l.objoid = d.oid)::text,
+           (SELECT ROW(count(*), sum(hashtextextended(e::text, 0)))::text FROM pg_depend e
+            WHERE e.refclassid = 'pg_extension'::regclass),
+           (SELECT ROW(count(*), sum(hashtextextended(m::text, 0)))::text FROM pg_user_mappings m),
+           (SELECT array_agg(ROW({})::text ORDER BY b.oid) FROM pg_subscription b WHERE b.subdbid = d.oid)::text
     FROM pg_database d WHERE d.datname = current_database()
+"""
+_OF_SUBSCRIPTIONS = """
+    SELECT attname::text FROM pg_attribute
+    WHERE attrelid = 'pg_subscription'::regclass AND attnum > 0 AND NOT attisdropped
+      AND has_column_privilege(attrelid, attnum, 'SELECT')
+    ORDER BY attnum
 """
 _ABOUT_DATABASE = (
     "settings, grants or comment of the database, members of an extension, a user mapping, or a subscription"
 )
-# Oids of the catalogues that this reads: pg_database, pg_db_role_setting, pg_shdescription, pg_depend,
+# Oids of the catalogues that this reads: pg_database, pg_db_role_setting, pg_shdescription, pg_shseclabel, pg_depend,
 # pg_user_mapping and pg_subscription.
-SHARED = frozenset({1262, 2964, 2396, 2608, 1418, 6100})
+SHARED = frozenset({1262, 2964, 2396, 3592, 2608, 1418, 6100})
 
 # Whether a session has something temporary of its own that has rows in catalogues without a namespace.
 _TEMPORARY = """
@@ -88,6 +96,7 @@ class SchemaWatch:
     _lasting: dict[int, int] = field(init=False)
     _contents: dict[int, frozenset[tuple[int, int]]] = field(init=False)
     _files: dict[int, int] = field(init=False)
+    _describing: bytes = field(init=False)
     _database: object = field(init=False)
     _has_temporary: bool = field(init=False)
     _glances: dict[tuple[int, ...], bytes] = field(default_factory=dict)
@@ -99,6 +108,7 @@ class SchemaWatch:
         self._lasting = dict(self._count_lasting(self._catalogues))
         self._contents = {oid: self._content(oid) for oid, each in self._catalogues.items() if each.is_compared}
         self._files = self._read_files()
+        self._describing = self._composed_description()
         self._database = self._describe_database()
         self._has_temporary = self.connection.execute(_TEMPORARY).fetchone() == (True,)
 
@@ -190,9 +200,9 @@ class SchemaWatch:
             return []
         query = sql.SQL(" UNION ALL ").join(
             sql.SQL("SELECT {}::oid, count(*) FILTER (WHERE {}), count(*) FILTER (WHERE {}) FROM {}").format(
-                sql.Literal(oid), self._catalogues[oid].in_lasting_namespace, FRESH, self._catalogues[oid].identifier
+                sql.Literal(oid), each.in_lasting_namespace, each.fresh, each.identifier
             )
-            for oid in oids
+            for oid, each in ((oid, self._catalogues[oid]) for oid in oids)
         )
         rows = self.connection.execute(query, fresh.parameters, prepare=True)
         return [(int(str(oid)), int(str(count)), int(str(new))) for oid, count, new in rows]
@@ -222,13 +232,14 @@ class SchemaWatch:
         moved: set[int] = set()
         altered: list[str] = []
         for oid in suspects:
-            condition: sql.Composable = FRESH
+            condition: sql.Composable = self._catalogues[oid].fresh
             parameters = fresh.parameters
             if self._catalogues[oid].is_compared:
                 different = {key for key, _ in self._content(oid, fresh) - self._contents[oid]}
                 moved |= self._fresh_objects(oid, fresh) if oid == PG_CLASS else set()
                 key, lowest = self._catalogues[oid].key, sql.Literal(self._catalogues[oid].lowest)
-                condition = sql.SQL("{} AND ({} = ANY (%(keys)s) OR {} < {})").format(FRESH, key, key, lowest)
+                changed_or_low = sql.SQL("{} AND ({} = ANY (%(keys)s) OR {} < {})")
+                condition = changed_or_low.format(condition, key, key, lowest)
                 parameters |= {"keys": list(different)}
             found = self._described(oid, condition, parameters)
             altered += found
@@ -264,13 +275,17 @@ class SchemaWatch:
         catalogue = self._catalogues[oid]
         query = sql.SQL("SELECT {0}, {1} FROM {2} WHERE {0} >= {3} AND {4} AND {5}").format(
             catalogue.key, catalogue.content, catalogue.identifier, sql.Literal(catalogue.lowest), catalogue.lasting,
-            FRESH if fresh else sql.SQL("true"),
+            catalogue.fresh if fresh else sql.SQL("true"),
         )  # fmt: skip
         rows = self.connection.execute(query, fresh.parameters if fresh else None, binary=True)
         return frozenset((int(str(key)), int(str(digest))) for key, digest in rows)
 
     def _describe_database(self) -> object:
-        return self.connection.execute(_DATABASE, prepare=True).fetchone()
+        return self.connection.execute(self._describing, prepare=True).fetchone()
+
+    def _composed_description(self) -> bytes:
+        columns = [sql.Identifier("b", str(row[0])) for row in self.connection.execute(_OF_SUBSCRIPTIONS)]
+        return sql.SQL(_DATABASE).format(sql.SQL(", ").join(columns)).as_bytes(None)
 
 
 def most_telling(names: Iterable[str]) -> list[str]:
@@ -280,5 +295,7 @@ def most_telling(names: Iterable[str]) -> list[str]:
         kinds = [number for number, kind in enumerate(_TELLING) if name.startswith(f"{kind} ")]
         return kinds[0] if kinds else len(_TELLING), name
 
-    told = sorted({name for name in names if not _UNTOLD.search(name)}, key=rank)
+    every = set(names)
+    # Where nothing else can be told of, that is better than nothing.
+    told = sorted({name for name in every if not _UNTOLD.search(name)} or every, key=rank)
     return told if len(told) <= _NAMED else [*told[:_NAMED], f"{len(told) - _NAMED} more"]

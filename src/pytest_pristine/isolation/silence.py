@@ -1,8 +1,8 @@
 """Keeping triggers and rules of the application out of a restore.
 
-In replica role only those fire that somebody enabled ALWAYS or for REPLICA; otherwise, those that are enabled plainly
-or ALWAYS. A table that has some is altered for the time of the restore, within its transaction: nobody else ever sees
-it so.
+In replica role only those fire that somebody enabled ALWAYS or for REPLICA, those of foreign keys among them;
+otherwise, those that are enabled plainly or ALWAYS. A table that has some is altered for the time of the restore,
+within its transaction: nobody else ever sees it so.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENABLE: dict[str, LiteralString] = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "
 _TRIGGERS = """
     SELECT n.nspname, c.relname, 'TRIGGER', t.tgname, t.tgenabled::text, c.oid
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE NOT t.tgisinternal AND t.tgenabled = ANY(%(states)s)
+    WHERE (NOT t.tgisinternal OR 'O' <> ALL (%(states)s)) AND t.tgenabled = ANY(%(states)s)
     UNION ALL
     SELECT n.nspname, c.relname, 'RULE', r.rulename, r.ev_enabled::text, c.oid
     FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -32,10 +32,29 @@ _TRIGGERS = """
 """
 
 
+# Event triggers can be switched off from PostgreSQL 17 on.
+_OTHERS = """
+    SELECT EXISTS (SELECT FROM pg_event_trigger
+                   WHERE evtenabled = ANY (CASE current_setting('session_replication_role')
+                                           WHEN 'replica' THEN ARRAY['A', 'R'] ELSE ARRAY['O', 'A'] END::"char"[])
+                     AND current_setting('event_triggers', true) IS DISTINCT FROM 'off'),
+           EXISTS (SELECT FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+                   WHERE r.oid >= 16384 AND (d.refclassid = 'pg_proc'::regclass
+                         OR d.refclassid = 'pg_class'::regclass
+                            AND d.refobjid IN (SELECT oid FROM pg_class WHERE relkind = 'S')))
+"""
+
+
 def armed(connection: Connection, states: Sequence[str]) -> frozenset[int]:
     """Oids of the tables on which something in one of these states would fire."""
     rows = connection.execute(_TRIGGERS, {"states": list(states)})
     return frozenset(int(str(row[5])) for row in rows)
+
+
+def others(connection: Connection) -> tuple[bool, bool]:
+    """Whether event triggers fire for us, and whether views call functions of the application or advance sequences."""
+    row = connection.execute(_OTHERS).fetchone()
+    return row is not None and bool(row[0]), row is not None and bool(row[1])
 
 
 @contextmanager

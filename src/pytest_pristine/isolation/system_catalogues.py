@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from pytest_pristine.isolation.freshness import FRESH, FRESH_OR_OURS
 from pytest_pristine.postgres.connections import Connection
 
 # Catalogues that hold no part of a schema: statistics, dependencies, which follow from the rest, and large objects,
@@ -152,6 +153,11 @@ class SystemCatalogue:
     def is_compared(self) -> bool:
         """Whether the content of its rows counts, and not only that they were written."""
         return self.name in _COMPARED
+
+    @property
+    def fresh(self) -> sql.SQL:
+        """Whether a row is fresh. One of ours may hold what somebody changed a moment before: its content tells."""
+        return FRESH_OR_OURS if self.is_compared else FRESH
 
     @property
     def key(self) -> sql.Identifier:

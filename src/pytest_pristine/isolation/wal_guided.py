@@ -49,7 +49,10 @@ class WalGuided:
 
     def __post_init__(self) -> None:
         self.limit = _BYTES + _BYTES_PER_RELATION * len(self.baseline.relations)
-        self._unlogged = self.probes.asking([relation for relation in self.baseline.relations if relation.unlogged])
+        unlogged = [relation for relation in self.baseline.relations if relation.unlogged]
+        self._unlogged = self.probes.asking([relation for relation in unlogged if not relation.hidden])
+        # What we may not see counts as changed.
+        self._always = frozenset(relation.oid for relation in unlogged if relation.hidden)
 
     def changes(self, since: Mark, until: Moment) -> Changes | None:
         """Read what was written; None when it is too much, or not there any more."""
@@ -66,7 +69,7 @@ class WalGuided:
         if schema.catalogues:
             return Changes(schema=schema)
         oids = {oid for oid in written | schema.moved if oid is not None and oid in self.baseline}
-        oids |= self.probes.ask(self._unlogged, fresh)
+        oids |= self._always | self.probes.ask(self._unlogged, fresh)
         return self.baseline.sort(oids, large_objects=not _LARGE_OBJECTS.isdisjoint(written))
 
     def remember(self) -> None:

@@ -14,7 +14,7 @@ from pytest_pristine.isolation import catalogue, large_objects, silence
 from pytest_pristine.isolation.baseline import Baseline
 from pytest_pristine.isolation.catalogue import MATERIALIZED_VIEW, SEQUENCE, TABLE, Coverage, Relation
 from pytest_pristine.isolation.changes import ChangeDetector, Changes, Mark, Moment
-from pytest_pristine.isolation.freshness import EVERYTHING
+from pytest_pristine.isolation.freshness import EVERYTHING, Fresh
 from pytest_pristine.isolation.gate import Gate, Look
 from pytest_pristine.isolation.large_objects import LargeObjects
 from pytest_pristine.isolation.probes import Probes
@@ -50,6 +50,8 @@ class Watch:
         replica: The connection is in replica role.
         mark: When this began.
         crash: When the server began to count anew, as it does after a crash.
+        may_run: Something of the application's may run when a restore writes.
+        views_run: Something of it may when a materialized view is refreshed.
     """
 
     connection: Connection
@@ -62,6 +64,8 @@ class Watch:
     replica: bool
     mark: Mark
     crash: object
+    may_run: bool
+    views_run: bool
     _way: ChangeDetector | None = None
     _is_written_to: bool = True
 
@@ -89,7 +93,12 @@ class Watch:
         told = look.snapshot.open
         open_ = {*told, *_in_progress(connection, range(min(told), look.snapshot.following))} if told else set()
         mark = Mark(look.snapshot.following, tuple(sorted(open_)), None, look.inserted, is_told=False)
-        return cls(connection, baseline, schema, large, gate, probes, guided, replica, mark, _crash(connection))
+        events, functions = silence.others(connection)
+        may_run, views_run = bool(baseline.armed) or events, events or functions
+        crash = _crash(connection)
+        return cls(
+            connection, baseline, schema, large, gate, probes, guided, replica, mark, crash, may_run, views_run
+        )  # fmt: skip
 
     def reconnected(self, connection: Connection) -> Watch:
         """The same on another connection."""
@@ -139,6 +148,27 @@ class Watch:
         sequences = self.baseline.of_kind(SEQUENCE)
         oids |= self.probes.ask(self.probes.asking(sequences), EVERYTHING)
         oids |= {view.oid for view in self.baseline.of_kind(MATERIALIZED_VIEW)}
+        return self.baseline.sort(oids, large_objects=False)
+
+    def unmeant(self, meant: Changes, written: Collection[Relation], fresh: Fresh) -> Changes:
+        """What the application's triggers, rules and functions wrote while changes were put back.
+
+        Nothing is asked where there are none that could have run.
+
+        Args:
+            meant: The changes that were put back last.
+            written: The tables that were written to. Rows of ours look as fresh there as theirs.
+            fresh: Which rows were no part of the baseline, those that were written since among them.
+        """
+        armed = self.may_run and (meant.tables or meant.sequences)
+        if not armed and not (meant.views and self.views_run):
+            return Changes()
+        tables = [table for table in self.baseline.of_kind(TABLE) if table in written or table.hidden]
+        oids = self.probes.ask_all(fresh) - {table.oid for table in tables}
+        with baselines.unhidden(self.connection, tables):
+            rows = self.baseline.rows
+            oids |= {table.oid for table in tables if not baselines.holds(self.connection, table, rows.get(table.oid))}
+        oids |= {view.oid for view in self.baseline.of_kind(MATERIALIZED_VIEW) if not self.holds(view)}
         return self.baseline.sort(oids, large_objects=False)
 
     @property
