@@ -407,6 +407,17 @@ def test_status_starts_nothing(tmp_path_factory: pytest.TempPathFactory) -> None
         (("up", "--port", "0"), "a TCP port is between 1 and 65535"),
         (("up", "--port", "65536"), "a TCP port is between 1 and 65535"),
         (("up", "--port", "many"), "argument --port: a TCP port is between 1 and 65535"),
+        (("up", "--user", ""), "argument --user: it cannot be empty"),
+        (
+            ("up", "--user", 'a"b'),
+            "the name of a user cannot have quotation marks, dollar signs, backslashes or control characters",
+        ),
+        (
+            ("up", "--user", "a\nb"),
+            "the name of a user cannot have quotation marks, dollar signs, backslashes or control characters",
+        ),
+        (("up", "--user", "pg_me"), "names that begin with pg_ are the server's own"),
+        (("up", "--user", "ü" * 32), "the name of a user has at most 63 bytes"),
     ],
 )
 def test_a_command_that_is_not_understood(shared_home: Home, arguments: tuple[str, ...], said: str) -> None:
@@ -414,6 +425,21 @@ def test_a_command_that_is_not_understood(shared_home: Home, arguments: tuple[st
     run = pristine(shared_home, *arguments)
     assert run.status == 2
     assert said in run.output
+
+
+def test_an_odd_user(home: Home) -> None:
+    """A user whose name is of many words is made, with a password of all kinds of characters."""
+    port = free_port()
+    user, password, database = "wé ird; me", "a'b\\c %@:/?#", "x y"
+    run = pristine(home, "up", "--port", port, "--user", user, "--password", password, "--db", database)
+    assert run.status == 0, run.output
+    with psycopg.connect(host="127.0.0.1", port=port, user=user, password=password, dbname=database) as client:
+        assert client.execute("SELECT current_user, current_database()").fetchone() == (user, database)
+
+
+def test_the_log_of_a_new_server(up_home: Home, port: str) -> None:
+    """A server that came up has logged no error."""
+    assert "ERROR" not in (up_home.path / f"servers/up-{port}/data/server.log").read_text()
 
 
 def test_a_bad_setting(shared_home: Home) -> None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_pristine import operating_system
 from pytest_pristine.errors import NoRoomError, NoServerError, StartError
 from pytest_pristine.postgres import connections, databases, marks
+from pytest_pristine.servers.cluster import Cluster, Login
 from tests.cli.conftest import command
-from tests.conftest import SOURCE, WANTED, new_home, wait_until
+from tests.conftest import SOURCE, WANTED, binaries, new_home, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,3 +168,15 @@ def test_programs_that_do_not_work(resolve: Resolve, broken: Path) -> None:
     with pytest.raises(StartError) as caught:
         resolve(option={"server": "local"}, PRISTINE_POSTGRES_BIN=str(broken))
     assert caught.value.found == "initdb failed:\nbroken"
+
+
+def test_what_initdb_says_of_the_password(home: Home) -> None:
+    """What initdb quotes of the statement that sets the password is told nobody."""
+    programs = binaries()
+    cluster = Cluster(home.path / "server", operating_system.server_account())
+    cluster.directory.mkdir(mode=0o711)
+    with pytest.raises(StartError) as caught:
+        cluster.initialise(programs, Login('we ird"', "Sesam-8\nopen"))
+    assert caught.value.found.startswith("initdb failed:\n")
+    assert "Sesam" not in str(caught.value)
+    assert "open" not in str(caught.value).partition("initdb failed")[2]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from pytest_pristine.errors import (
     NotOursError,
@@ -281,6 +282,23 @@ def test_what_is_neither_marked_nor_empty_nor_claimed(place: Place) -> None:
     assert caught.value.found == "table public.precious, and no mark of ours. Nothing was touched"
     assert caught.value.remedy == (f"if everything in it may be destroyed: pytest --pristine-claim={place.name}",)
     assert place.dump() == before
+
+
+def test_a_database_of_another_role(place: Place) -> None:
+    """A database that another role's run marked is refused with how to have it, as is one that is merely empty."""
+    place.mark()
+    superuser = sql.Identifier(SUPERUSER).as_string(None)
+    place.ask(f"ALTER DATABASE {place.name} OWNER TO {superuser}")
+    schema = Schema(DDL)
+    with pytest.raises(PrivilegeError) as caught, place.lease(schema):
+        pass
+    assert caught.value.sought == f"to mark the database '{place.name}' as ours, as the role '{place.role.username}'"
+    assert caught.value.found == f"must be owner of database {place.name}"
+    assert caught.value.remedy == (
+        f'as a superuser: ALTER DATABASE "{place.name}" OWNER TO "{place.role.username}"',
+        f"or, if everything in it may be destroyed: pytest --pristine-claim={place.name}",
+    )
+    assert schema.runs == 0
 
 
 def test_a_mark_that_is_gone(place: Place) -> None:

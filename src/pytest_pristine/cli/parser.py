@@ -53,7 +53,7 @@ def build() -> argparse.ArgumentParser:
 def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     up = commands.add_parser("up", help="start a server that stays until `pristine down`")
     up.add_argument("--port", type=_port, default=DEFAULT_PORT, help="TCP port on 127.0.0.1 (default: %(default)s)")
-    up.add_argument("--user", default="postgres", help="superuser (default: %(default)s)")
+    up.add_argument("--user", type=_role, default="postgres", help="superuser (default: %(default)s)")
     up.add_argument(
         "--password", type=_not_empty, help="its password (default: a random one, which pytest finds by itself)"
     )
@@ -76,6 +76,10 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     doctor.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port to look at (default: %(default)s)")
 
 
+# Postgres cuts longer names.
+_NAME_BYTES = 63
+
+
 def _version() -> str:
     return importlib.metadata.version("pytest-pristine")
 
@@ -83,6 +87,19 @@ def _version() -> str:
 def _not_empty(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("it cannot be empty")
+    return text
+
+
+def _role(text: str) -> str:
+    """A name that initdb makes a superuser of, who is to own an extension: Postgres is particular about that."""
+    if re.search(r"""["$'\\\x00-\x1f]""", _not_empty(text)):
+        raise argparse.ArgumentTypeError(
+            "the name of a user cannot have quotation marks, dollar signs, backslashes or control characters"
+        )
+    if text.startswith("pg_"):
+        raise argparse.ArgumentTypeError("names that begin with pg_ are the server's own")
+    if len(text.encode()) > _NAME_BYTES:
+        raise argparse.ArgumentTypeError(f"the name of a user has at most {_NAME_BYTES} bytes")
     return text
 
 

@@ -51,9 +51,13 @@ def clear_workshop(workshop: Path) -> None:
     """
     if workshop.exists():
         data = workshop / "data"
+        _end(
+            process
+            for process in psutil.process_iter(["name", "cmdline"])
+            if str(process.info["name"]).startswith("initdb") and str(data) in (process.info["cmdline"] or ())
+        )
         place = str(data.resolve())
         servers = [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == place]
-        _end(process for process in psutil.process_iter(["cmdline"]) if str(data) in (process.info["cmdline"] or ()))
         _, deaf = psutil.wait_procs(servers, timeout=_TIMEOUT)
         _end(deaf)
         shutil.rmtree(workshop, ignore_errors=True)

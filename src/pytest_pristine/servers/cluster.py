@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -144,7 +145,7 @@ class Cluster:
         done = operating_system.run_as(self.account, command, cwd=self.directory)
         if done.returncode != 0:
             raise StartError(
-                f"a data directory in {self.data}", f"initdb failed:\n{done.stdout.strip()}",
+                f"a data directory in {self.data}", f"initdb failed:\n{_without_password(done.stdout)}",
                 [MORE_SPACE] if is_full(self.directory) else [],
             )  # fmt: skip
 
@@ -326,6 +327,12 @@ class Cluster:
         if str(self.data) in process.cmdline():
             return True
         return process.name().startswith("postgres") and process.cwd() == str(self.data.resolve())
+
+
+def _without_password(said: str) -> str:
+    """What initdb said, up to where it quotes the statement that sets the password."""
+    kept = itertools.takewhile(lambda line: "PASSWORD" not in line, said.strip().splitlines())
+    return "\n".join(kept)
 
 
 def is_full(directory: Path) -> bool:

@@ -6,13 +6,11 @@ database it was asked for, stays until `pristine down`, and leaves nothing behin
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL
 
@@ -286,8 +284,10 @@ def _check_port(port: int) -> None:
 def _create_database(url: URL, login: Login) -> None:
     """Make the database that was asked for; every cluster has `postgres` already."""
     maintenance = url.set(database="postgres")
-    with connections.connect(maintenance, "up") as connection, contextlib.suppress(psycopg.errors.DuplicateDatabase):
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(login.database)))
+    with connections.connect(maintenance, "up") as connection:
+        known = "SELECT FROM pg_database WHERE datname = %s"
+        if connection.execute(known, [login.database]).fetchone() is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(login.database)))
 
 
 def _describe(cluster: Cluster, port: int) -> Running:

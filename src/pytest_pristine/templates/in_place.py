@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import NotOursError, OccupiedError, RestoreError
+from pytest_pristine.errors import NotOursError, OccupiedError, PrivilegeError, RestoreError
 from pytest_pristine.migrations.migrator import Migrator
 from pytest_pristine.postgres import (
     connections,
@@ -166,7 +166,19 @@ class Place:
     def _mark(self, connection: Connection) -> None:
         try:
             databases.set_mark(connection, self._name, self.mark)
-        except psycopg.errors.InsufficientPrivilege:
-            # It is not the role's own, so it was claimed, and has to be the next time too.
+        except psycopg.errors.InsufficientPrivilege as error:
+            # It is not the role's own. One that was claimed has to be the next time too.
             if not self.claimed:
-                raise
+                role = connection.info.user
+                raise PrivilegeError(
+                    f"to mark the database {self._name!r} as ours, as the role {role!r}",
+                    str(error).strip(),
+                    [f"as a superuser: {_give_away(self._name, role)}",
+                     f"or, if everything in it may be destroyed: pytest --pristine-claim={self._name}"],
+                ) from None  # fmt: skip
+
+
+def _give_away(database: str, role: str) -> str:
+    """The statement that makes a role the owner of a database."""
+    statement = sql.SQL("ALTER DATABASE {} OWNER TO {}")
+    return statement.format(sql.Identifier(database), sql.Identifier(role)).as_string(None)
