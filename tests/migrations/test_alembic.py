@@ -98,6 +98,14 @@ def test_an_env_py_that_imports_what_is_not_there(history: History) -> None:
     assert "ModuleNotFoundError: No module named 'app'" in history.fails(RevisionFailedError)
 
 
+def test_a_driver_that_is_not_installed(history: History) -> None:
+    """Without the driver that the URL names the migrations are not to blame: what to install is told."""
+    message = history.fails(RevisionFailedError, driver="pg8000")
+    assert "ModuleNotFoundError: No module named 'pg8000'" in message
+    assert "pip install pg8000, which the URL names" in one_line(message)
+    assert "mend the migration" not in message
+
+
 def test_several_heads(history: History) -> None:
     """Several heads are named, with both ways out: merging them, and migrating to all."""
     history.revise("0002", "0001", "pass", name="one")

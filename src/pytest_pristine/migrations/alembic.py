@@ -32,6 +32,8 @@ _OUTPUT_LINES = 20
 URL_PLACEHOLDER = "{url}"
 # What the server says to CREATE ROLE when another project, or an earlier build, has made that role.
 _ROLE_THERE = re.compile(r'role "[^"]*" already exists')
+# What Python says when the driver that the URL names is not installed.
+_NO_DRIVER = re.compile(r"No module named '(asyncpg|pg8000|psycopg2)'")
 _ABOUT_ROLES = (
     "roles belong to the whole server and outlive its databases: have the migration create one only if it is not there"
 )
@@ -171,10 +173,19 @@ class Alembic:
             sought,
             found + (f"\noutput of the migration:\n{output}" if output else ""),
             [
-                "mend the migration" if _ROLE_THERE.search(said) is None else _ABOUT_ROLES,
+                _remedy(said),
                 "for the whole traceback: pristine_migrations_process = inline, or Alembic(inline=True)",
             ],
         )
+
+
+def _remedy(said: str) -> str:
+    if _ROLE_THERE.search(said) is not None:
+        return _ABOUT_ROLES
+    driver = _NO_DRIVER.search(said)
+    if driver is not None:
+        return f"pip install {driver[1]}, which the URL names; or have it name another: postgresql+psycopg://"
+    return "mend the migration"
 
 
 def _package_directory(location: str) -> str:
