@@ -173,7 +173,7 @@ class Alembic:
             sought,
             found + (f"\noutput of the migration:\n{output}" if output else ""),
             [
-                _remedy(said),
+                _remedy(f"{said}\n{output}"),
                 "for the whole traceback: pristine_migrations_process = inline, or Alembic(inline=True)",
             ],
         )
