@@ -93,8 +93,8 @@ class Watch:
         told = look.snapshot.open
         open_ = {*told, *_in_progress(connection, range(min(told), look.snapshot.following))} if told else set()
         mark = Mark(look.snapshot.following, tuple(sorted(open_)), None, look.inserted, is_told=False)
-        events, functions = silence.others(connection)
-        may_run, views_run = bool(baseline.armed) or events, events or functions
+        events, views_run = silence.others(connection)
+        may_run = bool(baseline.armed) or events
         crash = _crash(connection)
         return cls(
             connection, baseline, schema, large, gate, probes, guided, replica, mark, crash, may_run, views_run
