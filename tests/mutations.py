@@ -203,7 +203,7 @@ MUTATIONS = [
     Mutation(WATCH, "bool(baseline.armed) or events", "bool(baseline.armed)", UNMEANT.format("owner and sequence")),
     Mutation(WATCH, "not (meant.views and self.views_run)", "True", UNMEANT.format("superuser and view_that")),
     Mutation(WATCH, "oids |= {table.oid for table in tables if not baselines.holds(self.connection, table, "
-             "rows.get(table.oid))}", "pass", UNMEANT.format("owner and changes")),
+             "rows.get(table.oid))}", "pass", UNMEANT.format("owner and logs")),
     Mutation("isolation/silence.py", "(NOT t.tgisinternal OR 'O' <> ALL (%(states)s))", "NOT t.tgisinternal",
              UNMEANT.format("always")),
     Mutation("isolation/system_catalogues.py", "FRESH_OR_OURS if self.is_compared else FRESH", "FRESH",
