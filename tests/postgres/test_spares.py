@@ -48,10 +48,10 @@ def spares_of(connection: Connection, template: Database) -> list[str]:
 
 
 def test_one_spare_of_a_template(connection: Connection, template: Database) -> None:
-    """A template that was used last gets one spare, however often it is asked for."""
-    spares.prepare(connection)
+    """A template that was used last gets one spare, however often it is asked for, and it is told when there is one."""
+    assert spares.prepare(connection)
     (spare,) = spares_of(connection, template)
-    spares.prepare(connection)
+    assert not spares.prepare(connection)
     assert spares_of(connection, template) == [spare]
 
 

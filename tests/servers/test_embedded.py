@@ -235,6 +235,8 @@ def test_the_keeper_makes_the_next_database(worn_home: Home, worn: Project) -> N
     with connections.connect(url, "test") as connection:
         wait_until(lambda: spares_in(connection) != [], "there is a spare")
         (first,) = spares_in(connection)
+        others = "SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        wait_until(lambda: connection.execute(others).fetchone() is None, "the keeper is done with it")
         assert worn.run(PRISTINE_LINGER="60").status == 0
         wait_until(lambda: spares_in(connection) not in ([], [first]), "there is another spare")
 

@@ -15,11 +15,14 @@ from pytest_pristine.postgres.marks import Mark
 _TEMPLATES = 2
 
 
-def prepare(connection: Connection) -> None:
+def prepare(connection: Connection) -> bool:
     """Have a spare of each template that was used last, and none of any other.
 
     Args:
         connection: To the server's maintenance database.
+
+    Returns:
+        Whether any was lacking. It takes a while to make one, in which a run may have taken another.
     """
     known = list(databases.ours(connection))
     templates = [database for database in known if database.sealed and database.mark.kind == marks.TEMPLATE]
@@ -31,6 +34,7 @@ def prepare(connection: Connection) -> None:
                 _drop_if_spare(connection, spare.name)
     for template in wanted.values():
         _make(connection, template)
+    return bool(wanted)
 
 
 def take(connection: Connection, template: Database, name: str, mark: Mark) -> bool:

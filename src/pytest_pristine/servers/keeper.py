@@ -111,21 +111,25 @@ def keep(server: Kept) -> None:
                 server.stop()
                 return
         if not held and not prepared:
-            _prepare_spares(server)
-            prepared = True
+            prepared = not _prepare_spares(server)
         time.sleep(_INTERVAL)
 
 
-def _prepare_spares(server: Kept) -> None:
-    """Make the next run's database now that nobody waits for it. A server that died is the next run's to mend."""
+def _prepare_spares(server: Kept) -> bool:
+    """Make the next run's database now that nobody waits for it. A server that died is the next run's to mend.
+
+    Returns:
+        Whether it has to be looked at again: a run may have come and gone meanwhile.
+    """
     url = server.running()
     if url is None:
-        return
+        return False
     try:
         with connections.connect(url, "spares") as connection:
-            spares.prepare(connection)
+            return spares.prepare(connection)
     except (psycopg.Error, ServerError) as error:
         _say(f"no spare was made: {error}")
+        return False
 
 
 def at(directory: Path) -> Kept:
