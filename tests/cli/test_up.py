@@ -437,9 +437,12 @@ def test_an_odd_user(home: Home) -> None:
         assert client.execute("SELECT current_user, current_database()").fetchone() == (user, database)
 
 
-def test_the_log_of_a_new_server(up_home: Home, port: str) -> None:
-    """A server that came up has logged no error."""
-    assert "ERROR" not in (up_home.path / f"servers/up-{port}/data/server.log").read_text()
+def test_the_log_of_a_new_server(home: Home) -> None:
+    """A server that came up with the default database has logged no error."""
+    port = free_port()
+    run = pristine(home, "up", "--port", port)
+    assert run.status == 0, run.output
+    assert "ERROR" not in (home.path / f"servers/up-{port}/data/server.log").read_text()
 
 
 def test_a_bad_setting(shared_home: Home) -> None:
