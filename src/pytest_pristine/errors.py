@@ -15,6 +15,7 @@
     │   ├── BinariesError           Postgres binaries that are missing or cannot be executed
     │   ├── InUseError              a server that others use was to be stopped
     │   ├── NoRoomError             its disk is full
+    │   ├── TooFewConnectionsError  it has not as many connections as the run needs
     │   ├── StartError              our own server did not come up
     │   └── NoServerError           every source was tried and none had a server
     ├── NotOursError                a database that we may not destroy
@@ -116,6 +117,10 @@ class InUseError(ServerError):
 
 class NoRoomError(ServerError):
     """The server's disk has no room for another database."""
+
+
+class TooFewConnectionsError(ServerError):
+    """The server has not as many connections as the workers of the run need."""
 
 
 class StartError(ServerError):

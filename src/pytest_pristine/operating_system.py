@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,23 @@ def account_name() -> str:
     import getpass  # needed for messages alone
 
     return getpass.getuser()
+
+
+def owner() -> str:
+    """Whose this process is, for people on other machines: `alice@build7, process 4711`."""
+    import getpass  # needed for messages alone
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "somebody"  # a user id without an account, as in containers
+    return f"{user}@{socket.gethostname()}, process {os.getpid()}"
+
+
+def after_fork_in_child(call: Callable[[], None]) -> None:
+    """Have something called in every fork of this process, where the system has forks."""
+    if sys.platform != "win32":
+        os.register_at_fork(after_in_child=call)
 
 
 def cache_home() -> Path:

@@ -183,6 +183,12 @@ EXCLUDE = Setting[tuple[str, ...]](
     "exclude", (), _lines, "tables that clean_database leaves alone, as [schema.]table patterns", lines=True
 )
 RESTORE_TIMEOUT = Setting("restore_timeout", 5.0, _seconds, "seconds a restore waits for a lock (default: 5)")
+POOL = Setting[int | None](
+    "pool",
+    None,
+    _number("a number of connections", 1, 1000),
+    "connections of each worker's postgres_engine (default: up to 15, as many as the server has)",
+)
 HOME = Setting[str | None]("home", None, _text, "directory for servers and their data (default: the user's cache)")
 LINGER = Setting[float | None](
     "linger", None, _seconds, "seconds a server that we started outlives its last run (default: 60; 0 under CI)"
@@ -190,7 +196,7 @@ LINGER = Setting[float | None](
 
 ALL: tuple[Setting[object], ...] = (
     URL, SERVER, POSTGRES_VERSION, POSTGRES_BIN, EXTENSIONS, DOCKER_IMAGE, DOCKER_PORT, CLAIM, CREATE_DB,
-    ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS, INCLUDE, EXCLUDE, RESTORE_TIMEOUT, HOME, LINGER,
+    ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS, INCLUDE, EXCLUDE, RESTORE_TIMEOUT, POOL, HOME, LINGER,
 )  # fmt: skip
 
 
@@ -213,6 +219,7 @@ class Settings:
     include: Value[tuple[str, ...]]
     exclude: Value[tuple[str, ...]]
     restore_timeout: Value[float]
+    pool: Value[int | None]
     home: Value[str | None]
     linger: Value[float]
 

@@ -33,6 +33,7 @@ TEXTS: dict[str, tuple[str, str, object]] = {
     "include": ("users\n  app.*", "orders", ("users", "app.*")),
     "exclude": ("users\n  app.*", "orders", ("users", "app.*")),
     "restore_timeout": ("1.5", "2", 1.5),
+    "pool": ("3", "7", 3),
     "home": ("/a", "/b", "/a"),
     "linger": ("0", "7", 0.0),
 }

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine.postgres import connections, databases, marks
 from pytest_pristine.postgres.marks import Mark
-from pytest_pristine.templates import workspace
+from pytest_pristine.templates.run import Run
 from pytest_pristine.templates.workspace import Workspace
 from tests.conftest import DEADLINE, Server, clean_environment
 
@@ -74,9 +74,10 @@ class Templates:
     ) -> AbstractContextManager[Workspace]:
         """A migrated database, as a run gets it: the resolver has marked an empty target as ours."""
         self.claim(target)
-        options = {"session": secrets.token_hex(4), "worker": "main", **options}
-        where = options.pop("url", self.server.url)
-        return workspace.lease(where, target, migrator, project=self.project, **options)  # type: ignore[arg-type]
+        session = str(options.pop("session", secrets.token_hex(4)))
+        where: URL = options.pop("url", self.server.url)  # type: ignore[assignment]
+        run = Run(where, target, project=self.project, session=session)
+        return run.lease(migrator, str(options.pop("worker", "main")), **options)  # type: ignore[arg-type]
 
     def claim(self, target: str | None) -> None:
         """Mark a database that the user named, as the resolver does."""
@@ -116,7 +117,7 @@ class Templates:
         script = f"""
 import sys, time
 from sqlalchemy.engine import make_url
-from pytest_pristine.templates import workspace as workspaces
+from pytest_pristine.templates.run import Run
 from tests.templates.conftest import Schema
 
 class Logged(Schema):
@@ -125,8 +126,8 @@ class Logged(Schema):
             log.write(url.database + chr(10))
         return super().migrate(url)
 
-with workspaces.lease(make_url({url!r}), {target!r}, Logged({ddl!r}), project={self.project!r},
-                      session={secrets.token_hex(4)!r}, worker="main") as workspace:
+run = Run(make_url({url!r}), {target!r}, project={self.project!r}, session={secrets.token_hex(4)!r})
+with run.lease(Logged({ddl!r}), "main") as workspace:
     print("in", workspace.url.database, flush=True)
     {work}
 """

@@ -347,9 +347,9 @@ def test_another_run_took_over(templates: Templates, database: URL) -> None:
         with templates.lease(Schema(DDL), name) as other:
             assert other.url.database == name
             server.ask("CREATE TABLE precious ()", name)
-            with pytest.raises(RestoreError, match="another run holds it now") as caught:
+            with pytest.raises(NotOursError, match="another run has taken it over") as caught:
                 workspace.rebuild()
-            assert caught.value.sought == f"the lock 'target:{name}', which this run lost with its connection"
+            assert caught.value.sought == f"to make the database '{name}' anew from its template"
             assert server.ask("SELECT to_regclass('precious')", name) == "precious"
 
 

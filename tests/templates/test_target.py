@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from pytest_pristine.templates import workspace
+from pytest_pristine.templates.run import Run
 from tests.conftest import Server, needs, new_database, new_role
 from tests.templates.conftest import Schema, Templates, entered
 
@@ -155,7 +155,7 @@ def test_a_database_that_took_the_name_is_left_alone(templates: Templates, serve
     server.ask(f"CREATE DATABASE {target}")
     server.ask("CREATE TABLE precious AS SELECT 1 AS id", target)
     url = server.url
-    with workspace.lease(url, target, Schema(DDL), project=templates.project, session="s", worker="main") as leased:
+    with Run(url, target, project=templates.project, session="s").lease(Schema(DDL), "main") as leased:
         assert leased.url.database != target
     assert server.ask("SELECT id FROM precious", target) == "1"
 

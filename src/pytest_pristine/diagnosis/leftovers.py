@@ -14,7 +14,7 @@ from pytest_pristine.diagnosis import findings
 from pytest_pristine.diagnosis.context import Context
 from pytest_pristine.diagnosis.findings import Finding
 from pytest_pristine.errors import NotAPostgresUrlError, ServerError
-from pytest_pristine.postgres import connections, databases, locks, marks, urls
+from pytest_pristine.postgres import connections, lapsed, urls
 from pytest_pristine.servers import address, home, keeper, leases, shared, up
 from pytest_pristine.servers.cluster import PROGRAMS
 from pytest_pristine.servers.wheels import WHEELS
@@ -92,20 +92,14 @@ def _databases(name: str, url: URL) -> Iterator[Finding]:
     for place in (*connections.MAINTENANCE_DATABASES, url.database):
         try:
             with connections.connect(url.set(database=place), "doctor") as connection:
-                over = [database.name for database in databases.ours(connection) if _is_over(connection, database)]
+                made = list(lapsed.made_by_runs(connection))
+                over = [database.name for database in made if lapsed.is_over(connection, database)]
         except (ServerError, psycopg.Error):
             continue
         if over:
             number = f"{len(over)} database{'' if len(over) == 1 else 's'} of runs that died: {', '.join(over)}"
             yield findings.warning(name, number, "the next run drops them at its end", f"or {_PRUNE}")
         return
-
-
-def _is_over(connection: connections.Connection, database: databases.Database) -> bool:
-    if database.mark.kind not in (marks.CLONE, marks.SCRATCH):
-        return False
-    with locks.held_if_free(connection, locks.lease(database.mark.run)) as free:
-        return free and databases.find(connection, database.name) == database
 
 
 def _copies(directory: Path) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -47,6 +48,10 @@ _log = logging.getLogger("pytest_pristine")
 _BLOCKED = (errors.LockNotAvailable, errors.DeadlockDetected)
 
 
+def _nothing(_: Connection) -> None:
+    """Nobody else can have the database."""
+
+
 class Restorer(Protocol):
     """A way to put changed relations back."""
 
@@ -71,6 +76,7 @@ class Isolation:
         capabilities: Capabilities,
         timeout: float,
         rebuild: Callable[[], None],
+        hold: Callable[[Connection], None] = _nothing,
     ) -> None:
         """Record the baseline.
 
@@ -80,6 +86,7 @@ class Isolation:
             capabilities: What the server offers to our role.
             timeout: Seconds to wait for a lock.
             rebuild: Makes the database anew, as it was before anybody worked in it, and ends all sessions in it.
+            hold: Has a connection keep the database ours; it raises `RestoreError` when it is another run's.
 
         Raises:
             SettingError: The coverage cannot be met.
@@ -92,6 +99,8 @@ class Isolation:
         self._replica = capabilities.replica
         self._timeout = timeout
         self._rebuild = rebuild
+        self._hold = hold
+        self._pid = os.getpid()
         # One test's fixtures may run in another thread than the next one's.
         self._lock = threading.Lock()
         self._ended = False
@@ -155,7 +164,8 @@ class Isolation:
     def close(self) -> None:
         """End the connection and give the baseline up."""
         self._ended = True
-        self._watch.close()
+        if os.getpid() == self._pid:  # a fork leaves the connection to its parent
+            self._watch.close()
 
     def _log(self, restored: Restored) -> Restored:
         if restored:
@@ -165,6 +175,7 @@ class Isolation:
         return restored
 
     def _restore(self, treat: Treatment) -> Restored:
+        self._leave_to_parent()
         if self._is_spoiled:
             self._make_anew(frozenset())
         self._leftovers.found.clear()
@@ -178,6 +189,13 @@ class Isolation:
             gone = f"no more {', '.join(names)}" if names else ""
             why = "; ".join(filter(None, [spoiled.why, gone])) or "a change of the catalogues"
             return Restored((), (), tuple(self._leftovers.found), remade=why)
+
+    def _leave_to_parent(self) -> None:
+        """In a fork of the process, as in that of a test under pytest-forked, go on with a connection of our own."""
+        if os.getpid() != self._pid:
+            self._inherited = self._watch.connection  # ended here, it would end for the parent
+            self._pid = os.getpid()
+            self._reconnect()
 
     def _put_back(self, treat: Treatment) -> Restored:
         try:
@@ -325,6 +343,7 @@ class Isolation:
     def _connect(self) -> Connection:
         connection = connections.connect(self._url, "restore")
         try:
+            self._hold(connection)
             # What a test does to them must not change how rows are written as text.
             self._kept = self._kept or _texts(connection)
             _prepare(connection, self._capabilities, self._timeout, self._kept)

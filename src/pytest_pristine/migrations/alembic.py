@@ -24,6 +24,7 @@ from pytest_pristine.errors import (
 from pytest_pristine.migrations import child, fingerprint, messages
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.messages import Answer, Request
+from pytest_pristine.migrations.surroundings import Surroundings
 from pytest_pristine.postgres import names, urls
 
 # Lines of the migration's own output that an error quotes.
@@ -53,6 +54,7 @@ class Alembic:
         environment: Variables that the migration process gets besides our own; `{url}` in a value stands for the URL.
             For an env.py that takes its URL from the application's settings.
         limit: Seconds after which the process that runs the migrations is ended; None for as long as they take.
+        surroundings: Those of the process for which it migrates; of this one when they are not given.
     """
 
     config: Path
@@ -62,6 +64,7 @@ class Alembic:
     driver: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     limit: float | None = None
+    surroundings: Surroundings | None = field(default=None, repr=False, compare=False)
 
     def fingerprint(self) -> str:
         """A digest of the script directory, the configuration, the target and the environment."""
@@ -84,10 +87,20 @@ class Alembic:
             MigrationError: It failed; the revision, its file and the server's error are named.
         """
         request, variables = self.request(url)
-        answer = _run_inline(request, variables) if self.inline else _run_in_child(request, variables, self.limit)
+        answer = _run_inline(request, variables) if self.inline else self._run_in_child(request, variables)
         if answer.problem is not None:
             raise self._explain(answer, url)
         return answer.inputs
+
+    def _run_in_child(self, request: Request, variables: Mapping[str, str]) -> Answer:
+        """Run the migrations in a process of their own.
+
+        No event loop, no logging configuration and no import of theirs reaches the tests.
+        """
+        reply = child.ask(messages.PROCESS, request, variables, self.limit, surroundings=self.surroundings)
+        if reply.answer is None:
+            return Answer(messages.FAILED, f"the migration process {reply.end}", output=reply.output)
+        return Answer(**{**reply.answer, "output": reply.output})
 
     def request(self, url: URL) -> tuple[Request, dict[str, str]]:
         """What a process that works on the database is told, and the variables that it gets besides our own."""
@@ -213,14 +226,3 @@ def _run_inline(request: Request, variables: Mapping[str, str]) -> Answer:
                 os.environ.pop(name, None)  # the migration may have done so itself
             else:
                 os.environ[name] = value
-
-
-def _run_in_child(request: Request, variables: Mapping[str, str], limit: float | None) -> Answer:
-    """Run the migrations in a process of their own.
-
-    No event loop, no logging configuration and no import of theirs reaches the tests.
-    """
-    reply = child.ask(messages.PROCESS, request, variables, limit)
-    if reply.answer is None:
-        return Answer(messages.FAILED, f"the migration process {reply.end}", output=reply.output)
-    return Answer(**{**reply.answer, "output": reply.output})

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from pytest_pristine.migrations.messages import Request
+from pytest_pristine.migrations.surroundings import Surroundings
 
 # Directories are named for the process that makes them.
 _OF_A_PROCESS = re.compile(r"pristine-(\d+)-\w+")
@@ -38,7 +39,12 @@ class Reply:
 
 
 def ask(
-    module: str, request: Request, variables: Mapping[str, str], limit: float | None = None, *arguments: str
+    module: str,
+    request: Request,
+    variables: Mapping[str, str],
+    limit: float | None = None,
+    *arguments: str,
+    surroundings: Surroundings | None = None,
 ) -> Reply:
     """Run a module with a request and wait for its answer.
 
@@ -48,17 +54,19 @@ def ask(
     Args:
         module: The module, which takes the path for its answer as argument.
         request: What to do.
-        variables: Variables that it gets besides our own.
+        variables: Variables that it gets besides those of the surroundings.
         limit: Seconds after which it is ended; None for as long as it takes.
         arguments: Further arguments.
+        surroundings: Where it finds modules, and its environment; those of this process when they are not given.
     """
+    around = surroundings or Surroundings.here()
     _sweep(Path(tempfile.gettempdir()))
     with (
         tempfile.TemporaryDirectory(prefix=f"pristine-{os.getpid()}-") as scratch,
         tempfile.TemporaryFile("w+b") as output,
     ):
         answer = Path(scratch) / "answer.json"
-        path = os.pathsep.join([*filter(None, sys.path), request.directory])
+        path = os.pathsep.join([*around.path, request.directory])
         try:
             done = subprocess.run(  # noqa: S603 - the command is ours
                 # Without -P modules beside alembic.ini would shadow the standard library's.
@@ -67,7 +75,7 @@ def ask(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=request.directory,
-                env={**os.environ, **variables, "PYTHONPATH": path},
+                env={**around.environ, **variables, "PYTHONPATH": path},
                 timeout=limit,
                 check=False,
             )

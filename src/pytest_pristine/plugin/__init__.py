@@ -1,5 +1,11 @@
 """The pytest plugin. This module is imported by every run of pytest: nothing heavy may be imported here."""
 
+from pytest_pristine.plugin.distribution import (
+    pytest_configure_node,
+    pytest_itemcollected,
+    pytest_xdist_node_collection_finished,
+    pytest_xdist_setupnodes,
+)
 from pytest_pristine.plugin.fixtures import (
     _pristine_isolation,
     apply_migrations,
@@ -25,7 +31,11 @@ __all__ = [
     "postgres_url",
     "pytest_addoption",
     "pytest_collection_finish",
+    "pytest_configure_node",
+    "pytest_itemcollected",
     "pytest_report_collectionfinish",
     "pytest_runtest_makereport",
     "pytest_unconfigure",
+    "pytest_xdist_node_collection_finished",
+    "pytest_xdist_setupnodes",
 ]

@@ -44,6 +44,7 @@ def _pristine_isolation(postgres_server: PostgresServer, apply_migrations: Works
         capabilities=postgres_server.capabilities,
         timeout=settings.restore_timeout.value,
         rebuild=apply_migrations.rebuild,
+        hold=apply_migrations.hold,
     )
     yield isolation
     isolation.close()
@@ -56,13 +57,13 @@ def postgres_url(apply_migrations: Workspace, _pristine_isolation: Isolation) ->
 
 
 @pytest.fixture(scope="session")
-def postgres_engine(postgres_url: URL, _pristine_isolation: Isolation) -> Iterator[Engine]:
-    """The one SQLAlchemy engine that all tests share."""
-    from sqlalchemy import create_engine  # heavy, and most runs need none
+def postgres_engine(
+    postgres_server: PostgresServer, apply_migrations: Workspace, postgres_url: URL, _pristine_isolation: Isolation
+) -> Iterator[Engine]:
+    """The one SQLAlchemy engine that all tests share. It has as many connections at most as the server has for it."""
+    from pytest_pristine.postgres import engines  # heavy, and most runs need none
 
-    from pytest_pristine.postgres import urls  # the same
-
-    engine = create_engine(urls.synchronous(postgres_url))
+    engine = engines.create(postgres_url, postgres_server.connections, apply_migrations.contested)
     _pristine_isolation.on_ended_sessions(engine.dispose)
     yield engine
     engine.dispose()

@@ -7,8 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from pytest_pristine.errors import PristineError
-from pytest_pristine.plugin import options, redaction, state
-from pytest_pristine.plugin.fixtures import postgres_server
+from pytest_pristine.plugin import collection, options, redaction, state
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,32 +15,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.register(parser)
 
 
-# Options of runs that collect tests and do not run them. The plugins that have them may be switched off.
-_RUN_NO_TEST = ("collectonly", "setupplan", "showfixtures", "show_fixtures_per_test")
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Find the server before the first test when a test will need it: a run without one is a usage error, exit code 4.
 
-    A worker of pytest-xdist leaves it to its fixtures: it has no exit code of its own.
+    A worker of pytest-xdist has no exit code of its own: it says that there is such a test, and the controller finds
+    the server.
     """
     config = session.config
-    if state.is_xdist_worker(config) or any(getattr(config.option, name, False) for name in _RUN_NO_TEST):
+    needing = [item for item in session.items if collection.needs_server(item)]
+    if not needing or not collection.runs_tests(config):
         return
-    if any(_needs_server(item) for item in session.items):
-        try:
-            state.server(config)
-        except PristineError as error:
-            raise pytest.UsageError(f"pytest-pristine\n{error}") from error
-
-
-def _needs_server(item: pytest.Item) -> bool:
-    """Whether the test asks, directly or through others, for `postgres_server`, and it is ours."""
-    if "postgres_server" not in getattr(item, "fixturenames", ()):
-        return False
-    definitions = item.session._fixturemanager.getfixturedefs("postgres_server", item)  # noqa: SLF001 - no public way
-    return definitions is not None and definitions[-1].func.__module__ == postgres_server.__module__
+    if state.is_xdist_worker(config):
+        state.announce(config, databases=any(collection.needs_database(item) for item in needing))
+        return
+    try:
+        state.server(config)
+    except PristineError as error:
+        raise pytest.UsageError(f"pytest-pristine\n{error}") from error
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:

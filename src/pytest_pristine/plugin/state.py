@@ -5,19 +5,29 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_pristine.plugin import options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_pristine.templates.broker import Broker, Broking
     from pytest_pristine.templates.provider import PostgresServer
 
+# The key under which a worker finds how to reach the broker.
+CONTACT = "pristine_contact"
+
 _SERVER = pytest.StashKey["PostgresServer"]()
+_BROKER = pytest.StashKey["Broker"]()
+_BROKING = pytest.StashKey["Broking"]()
+_ANNOUNCED = pytest.StashKey[bool]()
+_DESCRIBED = pytest.StashKey[bool]()
 _TOLD = pytest.StashKey[list[tuple[Exception, str]]]()
+_MAIN = "main"
 # Hexadecimal digits of a session's id.
 _DIGITS = 8
 
@@ -29,29 +39,84 @@ def server(config: pytest.Config) -> PostgresServer:
         PristineError: There is none, or it cannot be used.
     """
     if _SERVER not in config.stash:
-        from pytest_pristine.migrations import extensions  # heavy, and most runs of pytest need none
-        from pytest_pristine.servers import needs, resolver  # the same
-        from pytest_pristine.templates.provider import PostgresServer  # the same
+        from pytest_pristine.templates.provider import PostgresServer  # heavy, and most runs of pytest need none
 
-        settings = options.read(config)
-        wanted = needs.read(settings, extensions.of_project(config.rootpath, settings))
-        config.stash[_SERVER] = PostgresServer(
-            resolver.resolve(settings, wanted), wanted, settings, config.rootpath, _session_id(), _worker_name(),
-            tell=functools.partial(_show, config),
-        )  # fmt: skip
+        settings, asking = options.read(config), _broking(config)
+        if asking is not None:
+            config.stash[_SERVER] = PostgresServer.handed(
+                asking, settings, config.rootpath, _session_id(config), _worker_name(config), workers=_workers(config)
+            )
+        else:
+            config.stash[_SERVER] = PostgresServer.find(
+                settings, config.rootpath, _session_id(config), _worker_name(config), workers=_workers(config),
+                tell=functools.partial(show, config),
+            )  # fmt: skip
     return config.stash[_SERVER]
+
+
+def direct(config: pytest.Config, workers: Sequence[str], number: int) -> None:
+    """In the process that directs a run: be ready for workers that want a server.
+
+    Args:
+        config: pytest's configuration.
+        workers: The names of those on this machine.
+        number: How many there are in all.
+    """
+    from pytest_pristine.templates.broker import Broker  # most runs have no workers
+
+    def find(tell: Callable[[str], None]) -> PostgresServer:
+        from pytest_pristine.templates.provider import PostgresServer  # heavy, and most runs of pytest need none
+
+        return PostgresServer.find(
+            options.read(config), config.rootpath, _session_id(config), _MAIN, workers=number, tell=tell
+        )
+
+    if workers:
+        config.stash[_BROKER] = Broker(find, workers)
+
+
+def broker(config: pytest.Config) -> Broker | None:
+    """What workers ask, in the process that directs them."""
+    return config.stash.get(_BROKER, None)
+
+
+def is_to_announce(config: pytest.Config) -> bool:
+    """Whether this is a worker that has not said yet that tests want a server."""
+    return _ANNOUNCED not in config.stash and _broking(config) is not None
+
+
+def announce(config: pytest.Config, *, databases: bool) -> None:
+    """In a worker: say that tests want a server, and whether they want databases; once for each of the two."""
+    asking, before = _broking(config), config.stash.get(_ANNOUNCED, None)
+    if asking is not None and (before is None or (databases and not before)):
+        asking.announce(databases=databases)
+        config.stash[_ANNOUNCED] = databases
+
+
+def _broking(config: pytest.Config) -> Broking | None:
+    """How a worker asks the process that directs it; None where it cannot."""
+    contact = _worker(config).get(CONTACT)
+    if contact is None:
+        return None
+    if _BROKING not in config.stash:
+        from pytest_pristine.templates.broker import Broking, Contact  # most runs have no workers
+
+        config.stash[_BROKING] = Broking(Contact(*contact))
+    return config.stash[_BROKING]
 
 
 def found(config: pytest.Config) -> PostgresServer | None:
     """The server of this run, if it has one by now."""
-    return config.stash.get(_SERVER, None)
+    directing = broker(config)
+    return config.stash.get(_SERVER, None) or (None if directing is None else directing.found())
 
 
 def describe(config: pytest.Config) -> list[str]:
     """The server of this run for the header; nothing in a run that has none."""
     server = found(config)
-    if server is None:
+    if server is None or is_described(config):
         return []
+    config.stash[_DESCRIBED] = True
     from pytest_pristine.isolation import ways  # heavy, and loaded by now
 
     preferred = [rejection for rejection in server.server.passed_over if rejection.notable]
@@ -62,7 +127,12 @@ def describe(config: pytest.Config) -> list[str]:
     ]
 
 
-def _show(config: pytest.Config, line: str) -> None:
+def is_described(config: pytest.Config) -> bool:
+    """Whether the server was shown."""
+    return _DESCRIBED in config.stash
+
+
+def show(config: pytest.Config, line: str) -> None:
     """Write a line between the results of tests. A worker of pytest-xdist has no terminal."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
@@ -83,25 +153,39 @@ def tell(config: pytest.Config, error: Exception, test: str) -> str:
 
 
 def close(config: pytest.Config) -> None:
-    """Give the server back."""
-    server = found(config)
-    if server is not None:
+    """Give the server back, and in the process that directs a run end it first."""
+    directing, server = broker(config), found(config)
+    if directing is not None:
+        directing.close()
+        del config.stash[_BROKER]
+    if _SERVER in config.stash:
         del config.stash[_SERVER]
+    if server is not None:
         server.server.release()
 
 
 def is_xdist_worker(config: pytest.Config) -> bool:
     """Whether this process is a worker of pytest-xdist."""
-    return hasattr(config, "workerinput")
+    return bool(_worker(config))
 
 
-def _worker_name() -> str:
-    return os.environ.get("PYTEST_XDIST_WORKER", "main")
+def _worker(config: pytest.Config) -> dict[str, Any]:
+    """What pytest-xdist tells a worker; empty in any other process."""
+    told: dict[str, Any] = getattr(config, "workerinput", {})
+    return told
 
 
-def _session_id() -> str:
+def _worker_name(config: pytest.Config) -> str:
+    return str(_worker(config).get("workerid", _MAIN))
+
+
+def _workers(config: pytest.Config) -> int:
+    return int(_worker(config).get("workercount", 1))
+
+
+def _session_id(config: pytest.Config) -> str:
     """One id for all workers of a session."""
-    shared = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    shared = _worker(config).get("testrunuid")
     if shared is None:
         return secrets.token_hex(_DIGITS // 2)
     return hashlib.sha256(shared.encode()).hexdigest()[:_DIGITS]

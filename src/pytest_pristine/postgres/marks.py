@@ -31,6 +31,8 @@ class Mark:
         used: When a template was used last, in UTC, as ISO 8601 has it.
         inputs: What else the migrations read, each with its digest; see `migrations.fingerprint`.
         created: The extensions that migrations created in it. What else it has, somebody installed for us.
+        owner: Whose the run is: `user@host, process 4711`.
+        since: When it was made, in UTC, as ISO 8601 has it.
     """
 
     kind: str
@@ -40,6 +42,8 @@ class Mark:
     used: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
     created: list[str] = field(default_factory=list)
+    owner: str = ""
+    since: str = ""
 
     def __str__(self) -> str:
         return _PREFIX + json.dumps(asdict(self), sort_keys=True)

@@ -22,7 +22,8 @@ from pytest_pristine.errors import (
     UnfitError,
     VersionError,
 )
-from pytest_pristine.postgres import capabilities, connections, contents, databases, extensions, marks, urls
+from pytest_pristine.postgres import budget, capabilities, connections, contents, databases, extensions, marks, urls
+from pytest_pristine.postgres.budget import Budget
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.servers.docker import Docker
@@ -55,6 +56,7 @@ class Server:
         capabilities: What it offers to our role.
         passed_over: Sources that were preferred and had no server.
         offer: The source's offer, which `release` gives back.
+        budget: The connections that it had when it was found.
     """
 
     source: str
@@ -63,6 +65,7 @@ class Server:
     capabilities: Capabilities
     passed_over: tuple[Rejection, ...]
     offer: Offer
+    budget: Budget
 
     @property
     def version(self) -> int:
@@ -170,7 +173,8 @@ def _inspect(source: str, offer: Offer, settings: Settings, needs: Needs) -> Ser
             _check_privileges(can, offer, target)
             if target is not None:
                 _check_ours(connection, target, offer, settings, in_place=not can.createdb)
-        return Server(source, _maintenance(offer.url, in_place=not can.createdb), target, can, (), offer)
+            spent = budget.read(connection, target)
+        return Server(source, _maintenance(offer.url, in_place=not can.createdb), target, can, (), offer, spent)
     except BaseException:
         offer.release()
         raise

@@ -89,40 +89,46 @@ def _lease(settings: Settings, installation: Installation, account: Account | No
         keeper.ensure(cluster.directory)
         lease.release()
 
-    return Offer(url, installation.how, release=release)
+    def revive() -> None:
+        with cluster.lock():
+            if cluster.running() is None:
+                _log.warning("the server in %s died, and is started again", cluster.directory)
+                _start_kept(cluster, installation.provide(directory, account), url.port if url.host else None)
+
+    return Offer(url, installation.how, release=release, revive=revive)
 
 
-def _start_kept(cluster: Cluster, programs: Binaries) -> URL:
+def _start_kept(cluster: Cluster, programs: Binaries, port: int | None = None) -> URL:
     """Start the server and, before it, its keeper: if we are killed in between, there is one who stops it."""
     cluster.stop()
     keeper.ensure(cluster.directory)
     try:
-        return _start(cluster, programs)
+        return _start(cluster, programs, port)
     except BaseException:
         keeper.dismiss(cluster.directory)
         raise
 
 
-def _start(cluster: Cluster, programs: Binaries) -> URL:
+def _start(cluster: Cluster, programs: Binaries, port: int | None) -> URL:
     """Start the server, on a new data directory if the one that is there cannot be used."""
     reason = cluster.reason_unusable(programs)
     if reason is not None:
         _discard(cluster, reason)
     made_before = cluster.data.exists()
     try:
-        return _start_once(cluster, programs)
+        return _start_once(cluster, programs, port)
     except StartError as error:
         if not made_before:
             raise
         _discard(cluster, error.found)
-    return _start_once(cluster, programs)
+    return _start_once(cluster, programs, port)
 
 
-def _start_once(cluster: Cluster, programs: Binaries) -> URL:
+def _start_once(cluster: Cluster, programs: Binaries, port: int | None) -> URL:
     login = Login(USER, _password(cluster))
     try:
         cluster.initialise(programs, login)
-        return cluster.start(programs, login)
+        return cluster.start(programs, login, port)
     except BaseException:
         # It may run all the same, and not let us in; nobody would stop it.
         cluster.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sqlalchemy.engine import URL
@@ -13,7 +13,7 @@ from pytest_pristine.settings import Settings
 
 
 def _nothing() -> None:
-    """Nothing is leased."""
+    """There is nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Offer:
         how: What it is, for people: "embedded", "TEST_DATABASE_URL".
         named: The user named this very server for this run: no other will do, whatever it lacks.
         release: Gives it back; a server of ours stops when nobody holds it any longer.
+        revive: Starts it again if it died and is ours. It raises `ServerError` when it does not come up.
     """
 
     url: URL
@@ -33,6 +34,11 @@ class Offer:
     target: str | None = None
     named: bool = False
     release: Callable[[], None] = _nothing
+    revive: Callable[[], None] = _nothing
+
+    def without_actions(self) -> Offer:
+        """The offer for another process: this one gives the server back."""
+        return replace(self, release=_nothing, revive=_nothing)
 
 
 @dataclass(frozen=True, slots=True)

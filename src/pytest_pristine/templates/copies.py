@@ -81,17 +81,21 @@ def remake(
 
 
 def _check_ours(connection: Connection, name: str, mark: Mark, ours: int | None) -> None:
-    """Refuse a database that is not ours; mark anew one that is and has lost its mark."""
-    oid = databases.oid(connection, name)
-    if oid is None or databases.find(connection, name) is not None:
+    """Refuse a database that is not this run's; mark anew one that is and has lost its mark."""
+    oid, found = databases.oid(connection, name), databases.find(connection, name)
+    if oid is None or (found is not None and found.mark.run == mark.run):
         return
     if oid == ours:
         databases.set_mark(connection, name, mark)
         return
     raise NotOursError(
         f"to make the database {name!r} anew from its template",
-        "another database of that name, without a mark of ours. Nothing was touched",
-        ["have nothing else make databases of that name while tests run"],
+        "another database of that name, without a mark of ours. Nothing was touched"
+        if found is None
+        else "another run has taken it over, while this one had no connection. Nothing was touched",
+        ["have nothing else make databases of that name while tests run"]
+        if found is None
+        else ["see the server's log for the reason why the connections ended, and run the tests again"],
     )
 
 

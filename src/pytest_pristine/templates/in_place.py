@@ -10,11 +10,13 @@ import secrets
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL
 
+from pytest_pristine import operating_system
 from pytest_pristine.errors import NotOursError, OccupiedError, PrivilegeError, RestoreError
 from pytest_pristine.migrations.migrator import Migrator
 from pytest_pristine.postgres import (
@@ -56,10 +58,12 @@ def lease(url: URL, target: str, migrator: Migrator, *, project: str, claimed: b
         MigrationError: The migrations failed.
     """
     run = secrets.token_hex(4)
-    mark = Mark(marks.TARGET, run, names.label(project))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    mark = Mark(marks.TARGET, run, names.label(project), owner=operating_system.owner(), since=now)
     with closing(Anchor(url, f"run {run}")) as anchor:
-        if not anchor.hold(locks.target(target), PATIENCE):
-            raise _occupied(anchor.connection, target)
+        if not anchor.hold(locks.target(target), PATIENCE) or _is_anothers(anchor.connection, target):
+            raise _occupied(anchor.connection.info.user, target, "another run works in it")
+        anchor.join(locks.lease(run))
         at = url.set(database=target)
         with connections.connect(at, "in place") as connection:
             place = Place(
@@ -72,15 +76,30 @@ def lease(url: URL, target: str, migrator: Migrator, *, project: str, claimed: b
                 public_schema.read(connection),
             )
         place.make()
-        yield Workspace(at, None, place.rebuild)
+        yield Workspace(at, None, place.rebuild, place.hold, run)
 
 
-def _occupied(connection: Connection, target: str) -> OccupiedError:
-    role = connection.info.user
+def _is_anothers(connection: Connection, target: str) -> bool:
+    """Whether a run has put a copy of a template there: such a run holds its lease alone."""
+    found = databases.find(connection, target)
+    return found is not None and bool(found.mark.run) and locks.is_held(connection, locks.lease(found.mark.run))
+
+
+def check_alone(role: str, target: str, workers: int) -> None:
+    """Refuse several workers where there is one database.
+
+    Raises:
+        OccupiedError: There are several.
+    """
+    if workers > 1:
+        raise _occupied(role, target, f"{workers} workers")
+
+
+def _occupied(role: str, target: str, who: str) -> OccupiedError:
     statement = sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(role)).as_string(None)
     return OccupiedError(
         f"the database {target!r} for this run alone: the role {role!r} may make no other",
-        "another run, or another worker of this one, works in it",
+        who,
         [
             "wait until the other run has ended; with pytest-xdist, run without -n",
             f"or, so that every worker has a database of its own, as a superuser: {statement}",
@@ -141,6 +160,11 @@ class Place:
                 str(error).strip(),
                 ["see the server's log"],
             ) from error
+
+    def hold(self, connection: Connection) -> None:
+        """Have a connection hold the lease of the run; see `Workspace.hold`."""
+        self.anchor.alive()
+        locks.join_within(connection, locks.lease(self.mark.run), PATIENCE)
 
     @property
     def _name(self) -> str:

@@ -10,15 +10,17 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import MissingExtensionError
-from pytest_pristine.migrations import locate
+from pytest_pristine.migrations import extensions, locate
 from pytest_pristine.migrations.alembic import Alembic
 from pytest_pristine.migrations.migrator import Migrator
 from pytest_pristine.postgres.capabilities import Capabilities
-from pytest_pristine.servers import resolver
+from pytest_pristine.servers import needs, resolver
 from pytest_pristine.servers.needs import Extension, Needs
 from pytest_pristine.servers.resolver import Server
 from pytest_pristine.settings import Settings
 from pytest_pristine.templates import in_place, workspace
+from pytest_pristine.templates.broker import Broking
+from pytest_pristine.templates.run import Run
 from pytest_pristine.templates.workspace import Workspace
 
 
@@ -37,7 +39,9 @@ class PostgresServer:
         root: pytest's root directory.
         session: Id of the test session.
         worker: Name of the worker: `main`, or pytest-xdist's `gw0`.
+        workers: How many there are.
         tell: Shows a line to the user.
+        broker: Makes the databases; None where this process does.
     """
 
     server: Server
@@ -46,7 +50,57 @@ class PostgresServer:
     root: Path
     session: str
     worker: str
+    workers: int = 1
     tell: Callable[[str], None] = field(default=_nobody, repr=False)
+    broker: Broking | None = field(default=None, repr=False)
+
+    @classmethod
+    def find(
+        cls,
+        settings: Settings,
+        root: Path,
+        session: str,
+        worker: str,
+        *,
+        workers: int,
+        tell: Callable[[str], None],
+    ) -> PostgresServer:
+        """Find or start a server that will do for a number of workers.
+
+        Raises:
+            ServerError: There is none.
+            NotOursError: The database that the user named is neither ours nor empty.
+        """
+        wanted = needs.read(settings, extensions.of_project(root, settings))
+        found = cls(resolver.resolve(settings, wanted), wanted, settings, root, session, worker, workers, tell)
+        return found.checked()
+
+    @classmethod
+    def handed(
+        cls, broker: Broking, settings: Settings, root: Path, session: str, worker: str, *, workers: int
+    ) -> PostgresServer:
+        """The server that the broker of the run has found.
+
+        Raises:
+            ServerError: There is none.
+        """
+        given = broker.server()
+        return cls(given.server, given.needs, settings, root, session, worker, workers, broker=broker)
+
+    def checked(self) -> PostgresServer:
+        """This object, if the server has what the workers need; else the server is given back.
+
+        Raises:
+            ServerError: It has not.
+        """
+        try:
+            self.server.budget.pool(self.workers, self.settings.pool.value)
+            if self.server.in_place:
+                in_place.check_alone(self.capabilities.role, str(self.server.target), self.workers)
+        except BaseException:
+            self.server.release()
+            raise
+        return self
 
     @property
     def version(self) -> int:
@@ -68,6 +122,29 @@ class PostgresServer:
         """What it offers to our role."""
         return self.server.capabilities
 
+    @property
+    def connections(self) -> int:
+        """How many connections each worker's engine may have at a time.
+
+        Raises:
+            TooFewConnectionsError: The server has not as many as the workers need.
+        """
+        return self.server.budget.pool(self.workers, self.settings.pool.value)
+
+    @property
+    def makes_copies(self) -> bool:
+        """Whether one process can make the databases of all workers: migrations in line run where the tests do."""
+        return not self.server.in_place and not self._inline
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether to migrate from nothing, whatever earlier sessions left."""
+        return self.settings.create_db.value
+
+    @property
+    def _inline(self) -> bool:
+        return self.settings.migrations_process.value == "inline"
+
     def __str__(self) -> str:
         return str(self.server)
 
@@ -81,7 +158,7 @@ class PostgresServer:
             config=locate.alembic_config(self.root, self.settings.alembic_config),
             root=self.root,
             target=self.settings.alembic_target.value,
-            inline=self.settings.migrations_process.value == "inline",
+            inline=self._inline,
         )
 
     @contextmanager
@@ -97,38 +174,64 @@ class PostgresServer:
             ServerError: They create an extension that the server has not, and no other server has it.
         """
         with ExitStack() as stack:
-            yield self._lease(migrator or self.migrations(), stack)
+            if migrator is None and self.broker is not None and self.makes_copies:
+                yield stack.enter_context(self._take(self.broker))
+            else:
+                yield self._lease(migrator or self.migrations(), stack)
+
+    def begin(self) -> Run:
+        """Begin a run on the server, which makes the databases of several workers.
+
+        Raises:
+            UnreachableError: There is no connection to be had.
+        """
+        return Run(
+            self.server.url,
+            self.server.target,
+            project=self.root.name,
+            session=self.session,
+            revive=self._revive,
+        )
+
+    def move_on(self, error: MissingExtensionError) -> None:
+        """Go to a server that has the extension that this one has not.
+
+        Raises:
+            ServerError: There is none.
+            MissingExtensionError: This one was chosen for having it.
+        """
+        wanted = Extension(error.extension, error.by)
+        if wanted.name in (extension.name for extension in self.needs.extensions):
+            raise error
+        more = replace(self.needs, extensions=(*self.needs.extensions, wanted))
+        found = replace(self, server=resolver.resolve(self.settings, more), needs=more).checked()
+        self.server.release()
+        self.tell(f"pristine: {self} has no extension {wanted.name}, which {wanted.wanted_by} creates")
+        self.server, self.needs = found.server, found.needs
+        self.tell(f"pristine: {self}")
+
+    def _take(self, broker: Broking) -> AbstractContextManager[Workspace]:
+        """The database that the broker has made. It may be on another server, if migrations turned out to need it."""
+        given, copy = broker.database(self.worker)
+        self.server, self.needs = given.server, given.needs
+        return workspace.work_in(copy, revive=broker.revive)
 
     def _lease(self, migrator: Migrator, stack: ExitStack) -> Workspace:
-        """The database, on another server if the migrations turn out to create what this one has not."""
+        """A database of our own, on another server if the migrations turn out to create what this one has not."""
         try:
             return stack.enter_context(self._work_in_place(migrator) if self.server.in_place else self._copy(migrator))
         except MissingExtensionError as error:
-            self._move_on(error)
+            self.move_on(error)
         return self._lease(migrator, stack)
 
-    def _move_on(self, error: MissingExtensionError) -> None:
-        """Go to a server that has the extension that this one has not."""
-        wanted = Extension(error.extension, error.by)
-        if wanted.name in (extension.name for extension in self.needs.extensions):
-            raise error  # it was chosen for having it
-        needs = replace(self.needs, extensions=(*self.needs.extensions, wanted))
-        server = resolver.resolve(self.settings, needs)
-        self.server.release()
-        self.tell(f"pristine: {self} has no extension {wanted.name}, which {wanted.wanted_by} creates")
-        self.server, self.needs = server, needs
-        self.tell(f"pristine: {self}")
-
     def _copy(self, migrator: Migrator) -> AbstractContextManager[Workspace]:
-        return workspace.lease(
-            self.server.url,
-            self.server.target,
-            migrator,
-            project=self.root.name,
-            session=self.session,
-            worker=self.worker,
-            rebuild=self.settings.create_db.value,
-        )
+        return self.begin().lease(migrator, self.worker, rebuild=self.rebuilds)
+
+    def _revive(self) -> None:
+        if self.broker is not None:
+            self.broker.revive()
+        else:
+            self.server.offer.revive()
 
     def _work_in_place(self, migrator: Migrator) -> AbstractContextManager[Workspace]:
         target = str(self.server.target)

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine import operating_system
 from pytest_pristine.errors import ServerError
-from pytest_pristine.postgres import connections, databases, locks, marks
+from pytest_pristine.postgres import connections, databases, lapsed, locks, marks
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.servers import home, installations, inventory, keeper, leases, up
@@ -23,7 +23,6 @@ from pytest_pristine.servers.cluster import Cluster
 from pytest_pristine.servers.keeper import Kept
 from pytest_pristine.servers.wheels import WHEELS
 from pytest_pristine.settings import DEFAULT, Value
-from pytest_pristine.templates import workspace
 
 # The names of copies of programs: in a directory that somebody named as our home there may be other things.
 _COPY = re.compile(rf"({'|'.join(re.escape(wheel.distribution) for wheel in WHEELS)})-.*")
@@ -120,14 +119,12 @@ class Pruner:
         except ServerError:
             return  # it does not answer now; whoever uses it will see
         with closing(connection):
-            made = (marks.CLONE, marks.SCRATCH)
-            for database in [each for each in databases.ours(connection) if each.mark.kind in made]:
+            for database in list(lapsed.made_by_runs(connection)):
                 removal = _described(connection, database, name)
                 if self.dry:
-                    with locks.held_if_free(connection, locks.lease(database.mark.run)) as free:
-                        dropped = free
+                    dropped = lapsed.is_over(connection, database)
                 else:
-                    workspace.drop_if_over(connection, url, database, run="")
+                    lapsed.drop_one(connection, url, database)
                     dropped = databases.find(connection, database.name) is None
                 if dropped:
                     yield removal

@@ -169,11 +169,18 @@ class Builder:
 
 
 def retire(connection: Connection, project: str) -> None:
-    """Drop the templates of a project that were not used for longest, beyond the number kept."""
+    """Drop the templates of a project that were not used for longest, beyond the number kept.
+
+    One whose copies are there stays: the run that has them may need it.
+    """
+    known = list(databases.ours(connection))
+    copied = {database.mark.fingerprint for database in known if database.mark.kind in (marks.CLONE, marks.TARGET)}
     templates = [
         database
-        for database in databases.ours(connection)
-        if database.mark.kind == marks.TEMPLATE and database.mark.project == project
+        for database in known
+        if database.mark.kind == marks.TEMPLATE
+        and database.mark.project == project
+        and database.mark.fingerprint not in copied
     ]
     for database in sorted(templates, key=lambda database: database.mark.used)[:-KEPT]:
         with locks.held_if_free(connection, locks.build(database.mark.fingerprint)) as free:

@@ -1,28 +1,25 @@
-"""The workspace: the migrated database that one worker works in, leased to it as long as it lives."""
+"""The workspace: the migrated database that one worker works in, leased to it as long as its run lives."""
 
 from __future__ import annotations
 
-import logging
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import psycopg
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import PristineError
-from pytest_pristine.migrations.migrator import Migrator
-from pytest_pristine.postgres import databases, locks, marks, names, properties, sessions
-from pytest_pristine.postgres.anchor import Anchor
+from pytest_pristine.errors import RestoreError
+from pytest_pristine.postgres import databases, locks
+from pytest_pristine.postgres.anchor import PATIENCE, Anchor
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.postgres.properties import Properties
 from pytest_pristine.templates import copies
-from pytest_pristine.templates.template import Builder, retire
 
-_log = logging.getLogger("pytest_pristine")
+
+def _nothing(_: Connection) -> None:
+    """Nothing is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,132 +32,98 @@ class Workspace:
             that the user named.
         rebuild: Makes the database anew, as it was when it was handed out: same URL, contents, settings and grants.
             Every session in it is ended, those of the caller too. It raises `PristineError` when it cannot.
+        hold: Has a connection to it hold the lease of the run as long as it lives. It raises `RestoreError` when
+            another run has the database by now.
+        contested: The id of the run, where another may come to work in the database once this one has lost its lease:
+            its name is no run's own. Else empty.
     """
 
     url: URL
     template: str | None
     rebuild: Callable[[], None] = field(repr=False, compare=False)
+    hold: Callable[[Connection], None] = field(repr=False, compare=False, default=_nothing)
+    contested: str = ""
 
 
-@dataclass
-class _Copy:
-    """The database that a worker works in; see `copies.remake`."""
+@dataclass(slots=True)
+class Copy:
+    """A copy of a template that a run has made for one of its workers. It can be sent to another process.
 
-    anchor: Anchor
+    Attributes:
+        url: Where it is.
+        maintenance: The server's maintenance database.
+        mark: Its mark, which has the id of the run.
+        template: What it is a copy of.
+        wanted: What it has beside its contents; None for what a new database has.
+        oid: Its oid, which changes when it is made anew.
+        is_target: It took the place of the database that the user named.
+    """
+
     url: URL
+    maintenance: URL
     mark: Mark
     template: Database
     wanted: Properties | None
     oid: int | None
+    is_target: bool = False
 
-    def rebuild(self) -> None:
+    def rebuild(self, anchor: Anchor) -> None:
         """Make it anew."""
-        self.oid = copies.remake(self.anchor, self.url, self.mark, self.template, self.wanted, self.oid)
+        self.oid = copies.remake(anchor, self.url, self.mark, self.template, self.wanted, self.oid)
+
+    def hold(self, connection: Connection) -> None:
+        """Have a connection to it hold the lease of the run, so that nobody drops it.
+
+        Raises:
+            RestoreError: Another run has it by now.
+        """
+        held = locks.join_within(connection, locks.lease(self.mark.run), PATIENCE)
+        if not held or not self._is_ours(connection):
+            raise RestoreError(
+                f"the database {str(self.url.database)!r}, to which this run lost its connections",
+                "another run has taken it over since. Nothing was touched",
+                ["see the server's log for the reason why the connections ended, and run the tests again"],
+            )
+
+    def _is_ours(self, connection: Connection) -> bool:
+        """Whether it is the one that this run made. A test may have written anything into its COMMENT."""
+        name = str(self.url.database)
+        found = databases.find(connection, name)
+        return databases.oid(connection, name) == self.oid or (found is not None and found.mark.run == self.mark.run)
 
 
 @contextmanager
-def lease(
-    url: URL,
-    target: str | None,
-    migrator: Migrator,
-    *,
-    project: str,
-    session: str,
-    worker: str,
-    rebuild: bool = False,
-) -> Iterator[Workspace]:
-    """A migrated database for one worker, given up at the end of the context.
-
-    It is the database that the user named, if nobody else works in it; else one of our own beside it. A run holds a
-    session lock as long as it lives: databases whose run holds none are dropped at the end of any later run.
+def work_in(copy: Copy, anchor: Anchor | None = None, revive: Callable[[], None] = lambda: None) -> Iterator[Workspace]:
+    """Work in a copy that the run has made.
 
     Args:
-        url: The server's maintenance database.
-        target: The database that the user named, which is ours.
-        migrator: Makes the schema.
-        project: The project's name.
-        session: Id of the test session, which all its workers share.
-        worker: The worker's name: `main`, `gw0`.
-        rebuild: Migrate from nothing, whatever earlier sessions left.
-
-    Raises:
-        MigrationError: The migrations failed.
+        copy: The copy.
+        anchor: Holds the lease of the run. A process that has none makes one when it needs it.
+        revive: Starts the server again if it died and is ours.
     """
-    run = secrets.token_hex(4)
-    project = names.label(project)
-    with closing(Anchor(url, f"run {run}")) as anchor:
-        anchor.hold(locks.lease(run))
-        connection = anchor.connection
-        builder = Builder(connection, url, migrator, project, run, session, like=target)
-        try:
-            wanted = None if target is None else properties.read(connection, target)
-            name = names.clone(target or f"{names.PREFIX}_{project}", run, worker)
-            with builder.template(rebuild=rebuild) as template:
-                mark = Mark(marks.CLONE, run, project, template.mark.fingerprint)
-                copies.make(connection, template, name, mark, wanted)
-            target_mark = Mark(marks.TARGET, run, project, created=template.mark.created)
-            if target is not None and _take_target(anchor, target, target_mark, name):
-                name, mark = target, target_mark
-            at = url.set(database=name)
-            copy = _Copy(anchor, at, mark, template, wanted, databases.oid(connection, name))
-            yield Workspace(at, template.name, copy.rebuild)
-        finally:
-            _clean_up(anchor, url, run, project)
+    made: list[Anchor] = []
 
+    def rebuild() -> None:
+        if anchor is not None:
+            copy.rebuild(anchor)
+            return
+        if not made:
+            made.append(_anchor(copy, revive))
+        copy.rebuild(made[0])
 
-def _take_target(anchor: Anchor, target: str, mark: Mark, clone: str) -> bool:
-    """Put the clone in the place of the database that the user named, unless somebody is there.
-
-    Returns:
-        Whether it was done; if not, the clone is where it was.
-    """
-    connection = anchor.connection
-    if not anchor.hold(locks.target(target)):
-        _log.info("another run works in %s: working in %s", target, clone)
-        return False
-    aside = names.scratch()
-    # What it was goes the way of everything whose run is over, also when this run dies on the next line.
-    if not databases.exchange(connection, target, mark, clone, aside, Mark(marks.SCRATCH, mark.run, mark.project)):
-        anchor.release(locks.target(target))
-        _log.warning("somebody is connected to %s: working in %s instead", target, clone)
-        return False
-    copies.drop(connection, aside)
-    return True
-
-
-def _clean_up(anchor: Anchor, url: URL, run: str, project: str) -> None:
-    """Drop this run's databases, those of runs that died, and templates nobody has needed for long."""
     try:
-        connection = anchor.alive()
-    except PristineError as error:
-        # Whoever runs next on the server does it.
-        _log.debug("nothing is cleaned up: %s", error.found)
-        return
-    made = [each for each in databases.ours(connection) if each.mark.kind in (marks.CLONE, marks.SCRATCH)]
-    for database in sorted(made, key=lambda each: each.mark.run != run):
-        try:
-            drop_if_over(connection, url, database, run)
-        except (psycopg.Error, PristineError) as error:
-            # Another role's, say: whoever may drop it does so at the end of a run of theirs.
-            _log.warning("%s is over and cannot be dropped: %s", database.name, error)
+        yield Workspace(copy.url, copy.template.name, rebuild, copy.hold, copy.mark.run if copy.is_target else "")
+    finally:
+        for each in made:
+            each.close()
+
+
+def _anchor(copy: Copy, revive: Callable[[], None]) -> Anchor:
+    """A connection of a worker that holds the lease together with the others of the run."""
+    anchor = Anchor(copy.maintenance, f"worker of run {copy.mark.run}", revive)
     try:
-        retire(connection, project)
-    except psycopg.Error as error:
-        _log.warning("old templates cannot be dropped: %s", error)
-
-
-def drop_if_over(connection: Connection, url: URL, database: Database, run: str) -> None:
-    """Drop a database whose run is this one or has ended; leave any other alone."""
-    if database.mark.run == run:
-        _drop(connection, url, database)
-        return
-    with locks.held_if_free(connection, locks.lease(database.mark.run)) as free:
-        # Another run may have dropped it since it was listed, or made it something else.
-        if free and databases.find(connection, database.name) == database:
-            _drop(connection, url, database)
-
-
-def _drop(connection: Connection, url: URL, database: Database) -> None:
-    # A transaction that a test left prepared would keep the database for ever.
-    sessions.roll_back_prepared_in(connection, url.set(database=database.name))
-    databases.drop(connection, database.name)
+        anchor.join(locks.lease(copy.mark.run))
+    except BaseException:
+        anchor.close()
+        raise
+    return anchor

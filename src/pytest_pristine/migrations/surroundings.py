@@ -1,0 +1,30 @@
+"""The surroundings of a process: what a migration finds beside its request."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where a process imports modules from, and its environment. The one that migrates may be none that runs tests.
+
+    Attributes:
+        path: `sys.path`, without the current directory.
+        environ: The environment variables, secrets among them.
+    """
+
+    path: tuple[str, ...]
+    environ: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def here(cls) -> Surroundings:
+        """Those of this process."""
+        return cls(tuple(filter(None, sys.path)), dict(os.environ))
+
+    def extend_path(self) -> None:
+        """Have this process find the modules, too, that are found there."""
+        sys.path.extend(entry for entry in self.path if entry not in sys.path)

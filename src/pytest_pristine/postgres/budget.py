@@ -1,0 +1,119 @@
+"""How many connections a server has for a run, and how many each worker may have of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from pytest_pristine.errors import TooFewConnectionsError
+from pytest_pristine.postgres.connections import Connection
+
+# Connections of a pool that has what it wants: as many as SQLAlchemy's own default allows.
+WANTED = 15
+# The fewest that a worker can be given: tests that wait for a lock need two.
+LEAST = 2
+# Connections of our own for each worker: one that restores, and one that makes its database anew.
+OURS = 2
+
+# Who else is there is visible to everybody, what kind of process it is to few; processes of the server have no role.
+_QUERY = """
+    SELECT current_setting('max_connections')::int,
+           CASE WHEN r.rolsuper THEN 0
+                ELSE current_setting('superuser_reserved_connections')::int
+                     + CASE WHEN {} THEN 0
+                            ELSE coalesce(current_setting('reserved_connections', true), '0')::int END END,
+           (SELECT count(*) FROM pg_stat_activity
+            WHERE usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'),
+           CASE WHEN r.rolsuper THEN -1 ELSE r.rolconnlimit END,
+           (SELECT count(*) FROM pg_stat_activity WHERE usesysid = r.oid),
+           CASE WHEN r.rolsuper THEN -1
+                ELSE coalesce((SELECT datconnlimit FROM pg_database WHERE datname = %s), -1) END
+    FROM pg_roles r WHERE r.rolname = current_user
+"""
+_MAY_USE_RESERVED = """
+    coalesce((SELECT pg_has_role(r.oid, m.oid, 'USAGE') FROM pg_roles m
+              WHERE m.rolname = 'pg_use_reserved_connections'), false)
+"""
+_ASK = sql.SQL(_QUERY).format(sql.SQL(_MAY_USE_RESERVED))
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The connections of a server, at a moment.
+
+    Attributes:
+        maximum: `max_connections`.
+        reserved: Those of them that our role cannot have.
+        used: Those that clients have, the one that asked included.
+        role: How many our role may have; -1 for any number.
+        used_by_role: How many it has.
+        database: How many may be connected to a database like the one that the user named; -1 for any number.
+    """
+
+    maximum: int
+    reserved: int
+    used: int
+    role: int = -1
+    used_by_role: int = 0
+    database: int = -1
+
+    @property
+    def free(self) -> int:
+        """How many more our role can have."""
+        free = self.maximum - self.reserved - self.used
+        return free if self.role < 0 else min(free, self.role - self.used_by_role)
+
+    def pool(self, workers: int, wanted: int | None = None) -> int:
+        """How many connections the engine of each worker may have at a time.
+
+        Args:
+            workers: How many workers there are.
+            wanted: What the user asks for; None for what there is, up to `WANTED`.
+
+        Raises:
+            TooFewConnectionsError: There are not as many.
+        """
+        each = self.free // workers - OURS
+        if self.database >= 0:
+            each = min(each, self.database - OURS)
+        least = LEAST if wanted is None else wanted
+        if each < least:
+            raise self._too_few(workers, least)
+        return min(each, WANTED) if wanted is None else wanted
+
+    def _too_few(self, workers: int, least: int) -> TooFewConnectionsError:
+        needed = workers * (least + OURS)
+        limit = f"max_connections {self.maximum} - {self.reserved} reserved - {self.used} used = "
+        limit += f"{self.maximum - self.reserved - self.used} free"
+        change = f"set max_connections of the server to {needed + self.reserved + self.used} or more, and restart it"
+        if self.role >= 0 and self.free < self.maximum - self.reserved - self.used:
+            limit = f"a limit of {self.role} for the role - {self.used_by_role} used = {self.free} free"
+            change = f"as a superuser: ALTER ROLE ... CONNECTION LIMIT {needed + self.used_by_role}"
+        if 0 <= self.database < least + OURS:
+            limit = f"a limit of {self.database} for the database"
+            change = f"as its owner: ALTER DATABASE ... CONNECTION LIMIT {least + OURS}"
+        fewer = self.free // (least + OURS)
+        who = f"{workers} worker{'' if workers == 1 else 's'}"
+        return TooFewConnectionsError(
+            f"{needed} connections: {who}, each with {least} for tests and {OURS} to restore",
+            limit,
+            [
+                change,
+                *([f"or run fewer workers: pytest -n {fewer}"] if 0 < fewer < workers else []),
+                *(["or have each need fewer: --pristine-pool"] if least > 1 else []),
+            ],
+        )
+
+
+def read(connection: Connection, like: str | None = None) -> Budget:
+    """Ask a server.
+
+    Args:
+        connection: To any database of it.
+        like: The database whose limit the copies have that workers work in; None for no limit.
+    """
+    row = connection.execute(_ASK, [like]).fetchone()
+    if row is None:
+        raise LookupError("the current role is not in pg_roles")
+    return Budget(*(int(str(number)) for number in row))

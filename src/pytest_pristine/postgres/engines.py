@@ -1,0 +1,68 @@
+"""The engine that tests are given."""
+
+from __future__ import annotations
+
+import weakref
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from pytest_pristine import operating_system
+from pytest_pristine.errors import RestoreError
+from pytest_pristine.postgres import marks, urls
+
+# Connections that SQLAlchemy keeps open, of those that it may have; it closes the others when they are given back.
+_KEPT = 5
+
+_COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+
+
+def create(url: URL, connections: int, contested: str = "") -> Engine:
+    """An engine whose pool is bounded, and which a fork of this process can use.
+
+    Args:
+        url: The database.
+        connections: How many it may have at a time.
+        contested: The id of our run, where another run may have taken the database since; see `Workspace`. A
+            connection to it then raises `RestoreError`.
+    """
+    kept = min(_KEPT, connections)
+    engine = create_engine(urls.synchronous(url), pool_size=kept, max_overflow=connections - kept)
+    if contested:
+        event.listen(engine, "connect", _Guard(contested))
+    # A fork must not speak on the connections of its parent, nor end them.
+    alive = weakref.ref(engine)
+
+    def forget() -> None:
+        forked = alive()
+        if forked is not None:
+            forked.dispose(close=False)
+
+    operating_system.after_fork_in_child(forget)
+    return engine
+
+
+class _Guard:
+    """Refuses connections to a database that another run works in."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+
+    def __call__(self, connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(_COMMENT)
+            row = cursor.fetchone()
+        finally:
+            cursor.close()
+        connection.rollback()
+        mark = None if row is None else marks.read(row[0])
+        # A test may have written anything into the COMMENT.
+        if mark is not None and mark.run not in ("", self._run):
+            raise RestoreError(
+                "the database of this run",
+                f"the run {mark.run} has taken it over, while this one had no connection. Nothing was touched",
+                ["see the server's log for the reason why the connections ended, and run the tests again"],
+            )

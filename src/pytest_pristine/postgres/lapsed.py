@@ -1,0 +1,75 @@
+"""Databases of runs that are over: dropped by whoever comes by, as long as nobody can hold them any more."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import psycopg
+from sqlalchemy.engine import URL
+
+from pytest_pristine.errors import PristineError
+from pytest_pristine.postgres import databases, locks, marks, sessions
+from pytest_pristine.postgres.connections import Connection
+from pytest_pristine.postgres.databases import Database
+
+# Kinds of databases that belong to one run and go with it.
+KINDS = (marks.CLONE, marks.SCRATCH)
+
+_log = logging.getLogger("pytest_pristine")
+
+
+def made_by_runs(connection: Connection) -> Iterator[Database]:
+    """All databases of the server that go with their run."""
+    return (database for database in databases.ours(connection) if database.mark.kind in KINDS)
+
+
+def is_over(connection: Connection, database: Database) -> bool:
+    """Whether the run of a database has ended, and nobody has dropped it or made it something else."""
+    with locks.lapsed(connection, database.mark.run) as over:
+        return over and _is_as_it_was(connection, database)
+
+
+def drop(connection: Connection, url: URL, run: str | None = None) -> None:
+    """Drop the databases of runs that are over.
+
+    Args:
+        connection: To the server's maintenance database.
+        url: Any database of the server.
+        run: This one is over, whoever holds its lease: the caller.
+    """
+    for database in sorted(made_by_runs(connection), key=lambda each: each.mark.run != run):
+        try:
+            drop_one(connection, url, database, run)
+        except (psycopg.Error, PristineError) as error:
+            if connection.closed:
+                raise
+            # Another role's, say: whoever may drop it does so at the end of a run of theirs.
+            _log.warning("%s is over and cannot be dropped: %s", database.name, error)
+
+
+def drop_one(connection: Connection, url: URL, database: Database, run: str | None = None) -> None:
+    """Drop a database whose run is this one or has ended; leave any other alone.
+
+    Raises:
+        PristineError: It cannot be dropped.
+        psycopg.Error: The same.
+    """
+    if database.mark.run == run:
+        _drop(connection, url, database)
+        return
+    with locks.lapsed(connection, database.mark.run) as over:
+        # Another run may have dropped it since it was listed, or made it something else.
+        if over and _is_as_it_was(connection, database):
+            _drop(connection, url, database)
+
+
+def _is_as_it_was(connection: Connection, database: Database) -> bool:
+    found = databases.find(connection, database.name)
+    return found is not None and (found.oid, found.mark) == (database.oid, database.mark)
+
+
+def _drop(connection: Connection, url: URL, database: Database) -> None:
+    # A transaction that a test left prepared would keep the database for ever.
+    sessions.roll_back_prepared_in(connection, url.set(database=database.name))
+    databases.drop(connection, database.name)

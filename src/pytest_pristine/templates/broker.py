@@ -1,0 +1,279 @@
+"""The broker: where several processes run tests, the one that directs them finds the server and makes the databases.
+
+It does so once for all, while the others collect tests, and hands each its own. The others talk to it over a loopback
+connection, with a key that only they were given. Nothing heavy may be imported here: many runs need no database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_pristine.errors import MissingExtensionError, PristineError, ServerError
+
+if TYPE_CHECKING:
+    from pytest_pristine.migrations.surroundings import Surroundings
+    from pytest_pristine.servers.needs import Needs
+    from pytest_pristine.servers.resolver import Server
+    from pytest_pristine.templates.provider import PostgresServer
+    from pytest_pristine.templates.run import Run
+    from pytest_pristine.templates.workspace import Copy
+
+_LOOPBACK = "127.0.0.1"
+_KEY_BYTES = 32
+
+
+class Contact(NamedTuple):
+    """How the broker is reached. It is made of what every serializer takes.
+
+    Attributes:
+        port: Its port on the loopback interface.
+        key: What proves that one may talk to it.
+    """
+
+    port: int
+    key: bytes
+
+
+class Handed(NamedTuple):
+    """A server as it is handed to a worker: whoever directs the run gives it back."""
+
+    server: Server
+    needs: Needs
+
+
+class Broker:
+    """Finds a server and makes databases when the first worker asks, and answers all of them.
+
+    Attributes:
+        contact: How it is reached.
+        said: Lines that the user has to see.
+    """
+
+    def __init__(self, find: Callable[[Callable[[str], None]], PostgresServer], workers: Sequence[str]) -> None:
+        """Listen.
+
+        Args:
+            find: Finds the server, or starts one; it is given where lines go that the user has to see.
+            workers: The names of the workers that there will be.
+        """
+        self.said: list[str] = []
+        self._find = find
+        self._workers = list(workers)
+        # One thread for each worker: whoever comes first does the work, and the others wait for it.
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        self._closed = False
+        self._server: PostgresServer | PristineError | None = None
+        self._failure: PristineError | None = None
+        self._run: Run | None = None
+        self._copies: dict[str, Copy] = {}
+        key = secrets.token_bytes(_KEY_BYTES)
+        # Whoever connects proves that he has the key in a thread of his own: nobody else waits for him.
+        self._listener = Listener((_LOOPBACK, 0))
+        self.contact = Contact(int(self._listener.address[1]), key)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    # What the process that directs the run asks
+
+    def found(self) -> PostgresServer | None:
+        """The server, if there is one by now."""
+        return None if self._server is None or isinstance(self._server, PristineError) else self._server
+
+    def settle(self) -> PostgresServer | None:
+        """Wait until the server is found that workers want; None when none wants one.
+
+        Raises:
+            PristineError: There is none, or it cannot be used.
+        """
+        if not self._wanted.is_set():
+            return None
+        with self._lock:
+            return self._the_server()
+
+    def close(self) -> None:
+        """End the run: no more answers, and its databases are dropped."""
+        self._closed = True
+        self._listener.close()
+        with self._lock:
+            self._end_run()
+
+    # What workers ask. Each method is run in a thread of its own.
+
+    def announce(self, surroundings: Surroundings, *, databases: bool) -> None:
+        """Tests that want a server were collected: find it now, and make the databases if they want those too."""
+        self._wanted.set()
+        preparing = threading.Thread(
+            target=self._prepare, args=(surroundings,), kwargs={"databases": databases}, daemon=True
+        )
+        preparing.start()
+
+    def server(self, surroundings: Surroundings) -> Handed:
+        """The server."""
+        with self._lock:
+            surroundings.extend_path()
+            return self._handed()
+
+    def database(self, worker: str, surroundings: Surroundings) -> tuple[Handed, Copy]:
+        """A migrated database for a worker, made now if it was not before."""
+        with self._lock:
+            surroundings.extend_path()
+            self._the_server()
+            if worker not in self._copies:
+                self._make_for(worker, surroundings)
+            return self._handed(), self._copies.pop(worker)
+
+    def revive(self) -> None:
+        """Start the server again if it died and is ours."""
+        with self._lock:
+            self._the_server().server.offer.revive()
+
+    def _prepare(self, surroundings: Surroundings, *, databases: bool) -> None:
+        # An error is told to whoever asks for what there is none of.
+        with self._lock, contextlib.suppress(PristineError):
+            surroundings.extend_path()
+            server = self._the_server()
+            if databases and self._run is None and server.makes_copies:
+                self._make(self._workers, surroundings)
+
+    def _the_server(self) -> PostgresServer:
+        if self._server is None:
+            try:
+                self._server = self._find(self.said.append)
+            except PristineError as error:
+                self._server = error
+        if isinstance(self._server, PristineError):
+            raise self._server
+        return self._server
+
+    def _handed(self) -> Handed:
+        server = self._the_server()
+        return Handed(replace(server.server, offer=server.server.offer.without_actions()), server.needs)
+
+    def _make_for(self, worker: str, surroundings: Surroundings) -> None:
+        """Make the database of a worker that asks for it; at first those of all others as well."""
+        if self._failure is not None:
+            raise self._failure
+        if self._run is not None:
+            self._make([worker], surroundings)  # of one that replaces another, which died
+            return
+        try:
+            self._make([worker, *(each for each in self._workers if each != worker)], surroundings)
+        except PristineError as error:
+            self._failure = error
+            raise
+
+    def _make(self, workers: Sequence[str], surroundings: Surroundings) -> None:
+        """Make a database for each worker, on another server if the migrations turn out to need it."""
+        server = self._the_server()
+        if self._closed:
+            raise ServerError("a database for this worker", "the run has ended")
+        is_first = self._run is None
+        try:
+            if self._run is None:
+                self._run = server.begin()
+            migrator = replace(server.migrations(), surroundings=surroundings)
+            made = self._run.copies(migrator, workers, rebuild=server.rebuilds, take_target=is_first)
+        except BaseException as error:
+            if is_first:
+                self._end_run()
+            if not isinstance(error, MissingExtensionError):
+                raise
+            server.move_on(error)
+            self._make(workers, surroundings)
+        else:
+            self._copies.update(zip(workers, made, strict=True))
+
+    def _end_run(self) -> None:
+        if self._run is not None:
+            self._run.close()
+            self._run = None
+
+    # The connections
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                connection = self._listener.accept()
+            except OSError:
+                continue  # closed, or somebody went away again
+            threading.Thread(target=self._answer_all, args=(connection,), daemon=True).start()
+
+    def _answer_all(self, connection: Connection) -> None:
+        with connection, contextlib.suppress(AuthenticationError, EOFError, OSError):
+            deliver_challenge(connection, self.contact.key)
+            answer_challenge(connection, self.contact.key)
+            while True:
+                method, arguments, options = connection.recv()
+                connection.send(self._answer(method, arguments, options))
+
+    def _answer(self, method: str, arguments: Sequence[Any], options: dict[str, Any]) -> tuple[bool, object]:
+        try:
+            return True, getattr(self, method)(*arguments, **options)
+        except PristineError as error:
+            return False, error
+        except Exception:  # noqa: BLE001 - it is told where it matters
+            return False, RuntimeError(f"in the process that directs the run:\n{traceback.format_exc()}")
+
+
+class Broking:
+    """A worker's side of it."""
+
+    def __init__(self, contact: Contact) -> None:
+        self._contact = contact
+        self._connection: Connection | None = None
+        self._lock = threading.Lock()
+
+    def announce(self, *, databases: bool) -> None:
+        """Say that tests which want a server were collected."""
+        self._ask("announce", _surroundings(), databases=databases)
+
+    def server(self) -> Handed:
+        """The server of the run.
+
+        Raises:
+            ServerError: There is none.
+        """
+        handed: Handed = self._ask("server", _surroundings())
+        return handed
+
+    def database(self, worker: str) -> tuple[Handed, Copy]:
+        """The server of the run, and a database on it.
+
+        Raises:
+            MigrationError: The migrations failed.
+        """
+        given: tuple[Handed, Copy] = self._ask("database", worker, _surroundings())
+        return given
+
+    def revive(self) -> None:
+        """Start the server again if it died and is ours."""
+        self._ask("revive")
+
+    def _ask(self, method: str, *arguments: object, **options: object) -> Any:  # noqa: ANN401 - as the method has it
+        try:
+            with self._lock:
+                if self._connection is None:
+                    self._connection = Client((_LOOPBACK, self._contact.port), authkey=self._contact.key)
+                self._connection.send((method, arguments, options))
+                done, answer = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise ServerError(
+                "an answer of the pytest that directs this worker", f"it has ended: {type(error).__name__}"
+            ) from None
+        if not done:
+            raise answer
+        return answer
+
+
+def _surroundings() -> Surroundings:
+    from pytest_pristine.migrations.surroundings import Surroundings
+
+    return Surroundings.here()

@@ -1,0 +1,163 @@
+"""A run: its lease on a server, and the databases that it makes there for its workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import psycopg
+from sqlalchemy.engine import URL
+
+from pytest_pristine import operating_system
+from pytest_pristine.errors import PristineError
+from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.postgres import databases, lapsed, locks, marks, names, properties
+from pytest_pristine.postgres.anchor import Anchor
+from pytest_pristine.postgres.marks import Mark
+from pytest_pristine.templates import copies
+from pytest_pristine.templates.template import Builder, retire
+from pytest_pristine.templates.workspace import Copy, Workspace, work_in
+
+_log = logging.getLogger("pytest_pristine")
+
+
+def _nobody_can() -> None:
+    """A server that is not ours is started by others."""
+
+
+class Run:
+    """A run as long as it lives. Databases whose run is over are dropped at the end of any later one.
+
+    Attributes:
+        id: Its id, which the marks of its databases have.
+        anchor: Holds its lease, together with the connections of its workers.
+    """
+
+    def __init__(
+        self,
+        url: URL,
+        target: str | None,
+        *,
+        project: str,
+        session: str,
+        revive: Callable[[], None] = _nobody_can,
+    ) -> None:
+        """Begin a run.
+
+        Args:
+            url: The server's maintenance database.
+            target: The database that the user named, which is ours.
+            project: The project's name.
+            session: Id of the test session, which may have several runs.
+            revive: Starts the server again if it died and is ours.
+
+        Raises:
+            UnreachableError: There is no connection to be had.
+        """
+        self.id = secrets.token_hex(4)
+        self._url = url
+        self._target = target
+        self._project = names.label(project)
+        self._session = session
+        self._pid = os.getpid()
+        # Workers ask for databases whenever they come.
+        self._lock = threading.Lock()
+        self.anchor = Anchor(url, f"run {self.id}", revive)
+        try:
+            self.anchor.join(locks.lease(self.id))
+        except BaseException:
+            self.anchor.close()
+            raise
+
+    def copies(
+        self, migrator: Migrator, workers: Sequence[str], *, rebuild: bool = False, take_target: bool = True
+    ) -> list[Copy]:
+        """Migrated databases, one for each worker; the first has the one that the user named, if nobody else has it.
+
+        Args:
+            migrator: Makes the schema.
+            workers: Their names: `main`, `gw0`.
+            rebuild: Migrate from nothing, whatever earlier sessions left.
+            take_target: Put the first one in the place of the database that the user named.
+
+        Raises:
+            MigrationError: The migrations failed.
+        """
+        with self._lock:
+            connection = self.anchor.alive()
+            wanted = None if self._target is None else properties.read(connection, self._target)
+            builder = Builder(connection, self._url, migrator, self._project, self.id, self._session, like=self._target)
+            made = []
+            with builder.template(rebuild=rebuild) as template:
+                mark = replace(self._mark(marks.CLONE), fingerprint=template.mark.fingerprint)
+                for worker in workers:
+                    name = names.clone(self._target or f"{names.PREFIX}_{self._project}", self.id, worker)
+                    copies.make(connection, template, name, mark, wanted)
+                    at, oid = self._url.set(database=name), databases.oid(connection, name)
+                    made.append(Copy(at, self._url, mark, template, wanted, oid))
+            if take_target and self._target is not None:
+                made[0] = self._put_in_place(made[0], self._target)
+            return made
+
+    @contextmanager
+    def lease(self, migrator: Migrator, worker: str, *, rebuild: bool = False) -> Iterator[Workspace]:
+        """A migrated database for the only worker of the run, which ends with the context; see `copies`."""
+        try:
+            (copy,) = self.copies(migrator, [worker], rebuild=rebuild)
+            with work_in(copy, self.anchor) as workspace:
+                yield workspace
+        finally:
+            self.close()
+
+    def _mark(self, kind: str) -> Mark:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return Mark(kind, self.id, self._project, owner=operating_system.owner(), since=now)
+
+    def _put_in_place(self, copy: Copy, target: str) -> Copy:
+        """Put a copy in the place of the database that the user named, unless somebody is there."""
+        connection = self.anchor.connection
+        clone, template = str(copy.url.database), copy.template
+        mark = replace(self._mark(marks.TARGET), created=template.mark.created, fingerprint=template.mark.fingerprint)
+        with locks.held_if_free(connection, locks.target(target)) as free:
+            if not free or self._is_anothers(target):
+                _log.info("another run works in %s: working in %s", target, clone)
+                return copy
+            aside = names.scratch()
+            # What it was goes the way of everything whose run is over, also when this run dies on the next line.
+            if not databases.exchange(connection, target, mark, clone, aside, self._mark(marks.SCRATCH)):
+                _log.warning("somebody is connected to %s: working in %s instead", target, clone)
+                return copy
+        copies.drop(connection, aside)
+        return replace(copy, url=self._url.set(database=target), mark=mark, is_target=True)
+
+    def _is_anothers(self, target: str) -> bool:
+        """Whether a run works in the database that the user named. A worker of our own may, too."""
+        found = databases.find(self.anchor.connection, target)
+        if found is None or not found.mark.run:
+            return False
+        return locks.is_held(self.anchor.connection, locks.lease(found.mark.run))
+
+    def close(self) -> None:
+        """End the run: drop its databases, those of runs that died, and templates nobody has needed for long."""
+        if os.getpid() != self._pid:
+            return  # a fork of the process that began it, which goes on
+        try:
+            with self._lock:
+                self._clean_up()
+        finally:
+            self.anchor.close()
+
+    def _clean_up(self) -> None:
+        try:
+            connection = self.anchor.alive()
+            lapsed.drop(connection, self._url, self.id)
+            retire(connection, self._project)
+        except (PristineError, psycopg.Error) as error:
+            # Whoever runs next on the server does it.
+            _log.warning("the databases of the run %s are left to the next one: %s", self.id, error)
