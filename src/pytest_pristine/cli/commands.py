@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 
 import shtab
 
-from pytest_pristine.cli import foreground, parser, project, psql, setting_up
-from pytest_pristine.postgres import urls
+from pytest_pristine.cli import foreground, parser, project, psql, setting_up, wording
+from pytest_pristine.postgres import connections, urls
 from pytest_pristine.servers import home, inventory, up
 from pytest_pristine.servers.up import Running
 from pytest_pristine.templates.pruning import Pruner, Removal
-
-_UNITS = ("B", "kB", "MB", "GB", "TB")
-_KILO = 1024
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,29 +43,19 @@ def _down(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    found = inventory.take(home.locate(project.read().home))
-    _answer(arguments, asdict(found), [*_shown(found)])
+    settings = project.read()
+    found = inventory.take(home.locate(settings.home), settings.url)
+    _answer(arguments, asdict(found), [*wording.of_inventory(found)])
     return 0
 
 
-def _shown(found: inventory.Inventory) -> Iterator[str]:
-    yield f"home: {found.home}, {_size(found.bytes)}"
-    for server in found.servers:
-        held = f", {server.leases} leases" if server.state == "running" else ""
-        where = f", {server.address}" if server.address is not None else ""
-        keeper = "" if server.keeper is None else ", with a keeper"
-        yield f"{server.name}: {server.state}{held}{keeper}, {_size(server.bytes)}{where}"
-        for each in server.databases:
-            used = f", used {each.used}" if each.used else ""
-            yield f"  {each.name}: {each.kind} of {each.project}, {each.sessions} sessions, {_size(each.bytes)}{used}"
-    for copy in found.copies:
-        yield f"programs of {copy.name}: {_size(copy.bytes)}{'' if copy.installed else ', no longer installed'}"
-    if not found.servers:
-        yield "no servers"
-
-
 def _prune(arguments: argparse.Namespace) -> int:
-    pruner = Pruner(home.locate(project.read().home), dry=arguments.dry_run)
+    settings = project.read()
+    url = settings.url.value
+    named = None if url is None else urls.parse(url, settings.url.origin)
+    if named is not None and settings.url.explicit:
+        connections.connect_or_explain(named, "prune", settings.url.origin).close()
+    pruner = Pruner(home.locate(settings.home), arguments.dry_run, named)
     removed: list[Removal] = []
     try:
         removed.extend(pruner.prune(everything=arguments.all, limit=arguments.max_size))
@@ -76,9 +63,9 @@ def _prune(arguments: argparse.Namespace) -> int:
         # Also when something could not be removed.
         total = sum(removal.bytes for removal in removed)
         verb = "would remove" if arguments.dry_run else "removed"
-        text = [f"{verb}: {removal.what}, {_size(removal.bytes)}" for removal in removed]
+        text = [f"{verb}: {removal.what}, {wording.size(removal.bytes)}" for removal in removed]
         shown = {"dry_run": arguments.dry_run, "bytes": total, "removed": [asdict(removal) for removal in removed]}
-        _answer(arguments, shown, [*text, f"{verb} {_size(total)} in all"] if text else ["nothing to remove"])
+        _answer(arguments, shown, [*text, f"{verb} {wording.size(total)} in all"] if text else ["nothing to remove"])
     return 0
 
 
@@ -108,15 +95,6 @@ def _described(server: Running) -> dict[str, object]:
 def _answer(arguments: argparse.Namespace, data: object, text: list[str]) -> None:
     """Show an answer as it was asked for. No part of it holds a password."""
     _print(json.dumps(data, indent=2) if arguments.json else "\n".join(text))
-
-
-def _size(number: float) -> str:
-    """A number of bytes for people."""
-    for unit in _UNITS:
-        if number < _KILO or unit == _UNITS[-1]:
-            break
-        number /= _KILO
-    return f"{number:.0f} {unit}" if unit in _UNITS[:2] else f"{number:.1f} {unit}"
 
 
 def _print(text: str) -> None:

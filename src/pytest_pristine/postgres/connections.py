@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TypeAlias
 
 import psycopg
@@ -32,11 +33,20 @@ MAINTENANCE_DATABASES = ("postgres", "template1")
 _THIS_MACHINE = ("localhost", "127.0.0.1")
 
 
+# A machine that is cut off is noticed by the other side after half a minute, and its locks are free; without that it
+# takes two hours. In seconds, but for the last, which is in milliseconds, for what was sent and not received.
+KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+
 # Settings of the database or the role that are meant for the application, and would end our sessions or our waiting.
+# The others have the server notice what we notice of it.
 _NEUTRAL = """
-    SELECT set_config(name, CASE vartype WHEN 'bool' THEN 'off' ELSE '0' END, false) FROM pg_settings
+    SELECT set_config(name, coalesce(%s::jsonb ->> regexp_replace(name, '^tcp_keep', 'keep'),
+                                     CASE vartype WHEN 'bool' THEN 'off' ELSE '0' END), false)
+    FROM pg_settings
     WHERE name IN ('lock_timeout', 'transaction_timeout', 'idle_session_timeout',
                    'idle_in_transaction_session_timeout', 'default_transaction_read_only')
+       OR inet_client_addr() IS NOT NULL
+          AND name IN ('tcp_keepalives_idle', 'tcp_keepalives_interval', 'tcp_keepalives_count', 'tcp_user_timeout')
 """
 
 
@@ -61,12 +71,12 @@ def connect(url: URL, purpose: str) -> Connection:
 def _open(url: URL, purpose: str) -> Connection:
     # Without an encoding of its own a database would have the driver give bytes for text.
     named = {"application_name": f"pristine: {purpose}", "client_encoding": "UTF8"}
-    arguments = {"connect_timeout": CONNECT_TIMEOUT} | urls.conninfo(url) | named
+    arguments = {"connect_timeout": CONNECT_TIMEOUT} | KEEPALIVE | urls.conninfo(url) | named
     connection = psycopg.connect(**arguments, autocommit=True)  # type: ignore[arg-type]
     try:
         # By itself, and first: the look at pg_settings takes longer than some timeouts leave.
         connection.execute("SET statement_timeout TO 0")
-        connection.execute(_NEUTRAL)
+        connection.execute(_NEUTRAL, [json.dumps(KEEPALIVE)])
     except BaseException:
         connection.close()
         raise

@@ -12,9 +12,12 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from pytest_pristine import operating_system
 from pytest_pristine.errors import RestoreError
 from pytest_pristine.postgres import marks, urls
+from pytest_pristine.postgres.connections import KEEPALIVE
 
 # Connections that SQLAlchemy keeps open, of those that it may have; it closes the others when they are given back.
 _KEPT = 5
+# Drivers that take the parameters of libpq.
+_LIBPQ = ("psycopg", "psycopg2")
 
 _COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
 
@@ -28,8 +31,15 @@ def create(url: URL, connections: int, contested: str = "") -> Engine:
         contested: The id of our run, where another run may have taken the database since; see `Workspace`. A
             connection to it then raises `RestoreError`.
     """
-    kept = min(_KEPT, connections)
-    engine = create_engine(urls.synchronous(url), pool_size=kept, max_overflow=connections - kept)
+    kept, url = min(_KEPT, connections), urls.synchronous(url)
+    # A test does not wait for hours for a server that was cut off.
+    alert = KEEPALIVE if url.get_driver_name() in _LIBPQ else {}
+    engine = create_engine(
+        url,
+        pool_size=kept,
+        max_overflow=connections - kept,
+        connect_args={name: value for name, value in alert.items() if name not in url.query},
+    )
     if contested:
         event.listen(engine, "connect", _Guard(contested))
     # A fork must not speak on the connections of its parent, nor end them.

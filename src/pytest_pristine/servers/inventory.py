@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import ServerError
-from pytest_pristine.postgres import connections, databases, urls
+from pytest_pristine.postgres import connections, databases, lapsed, locks, marks, urls
+from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.servers import home, keeper, leases, wheels
+from pytest_pristine.settings import Value
 
 BINARIES = "binaries"
 
@@ -25,6 +28,7 @@ class Database:
         kind: `template`, `clone`, `target`, `spare` or `scratch`.
         project: Label of its project.
         run: Id of the run that has it, or made it.
+        since: When it was made, in UTC, as ISO 8601 has it; empty for templates and spares.
         used: When a template was used last, in UTC, as ISO 8601 has it; empty for others.
         sessions: How many sessions are connected to it.
         bytes: Its size.
@@ -34,8 +38,32 @@ class Database:
     kind: str
     project: str
     run: str
+    since: str
     used: str
     sessions: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that has databases on a server.
+
+    Attributes:
+        id: Its id, which the marks of its databases have.
+        project: Label of its project.
+        owner: Whose it is, and where: `alice@build7, process 4711`.
+        since: When its first database was made, in UTC, as ISO 8601 has it.
+        alive: Sessions of it hold its lease. The databases of one that is over are dropped by the next run.
+        databases: How many it has.
+        bytes: The size of these.
+    """
+
+    id: str
+    project: str
+    owner: str
+    since: str
+    alive: bool
+    databases: int
     bytes: int
 
 
@@ -52,7 +80,8 @@ class Server:
         leases: How many runs hold it.
         keeper: The process that will stop it; None when nothing will.
         bytes: The space that its directory takes.
-        databases: Our databases on it; empty when it does not run.
+        runs: Runs that have databases on it, the oldest first; empty when it does not run.
+        databases: Our databases on it; the same.
     """
 
     name: str
@@ -63,7 +92,27 @@ class Server:
     leases: int
     keeper: int | None
     bytes: int
+    runs: tuple[Run, ...]
     databases: tuple[Database, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The server that the settings name by URL.
+
+    Attributes:
+        address: The URL, without its password.
+        origin: The setting.
+        problem: Why it cannot be looked at; empty when it can.
+        runs: Runs that have databases on it, the oldest first.
+        databases: Our databases on it.
+    """
+
+    address: str
+    origin: str
+    problem: str
+    runs: tuple[Run, ...] = ()
+    databases: tuple[Database, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +141,42 @@ class Inventory:
         bytes: The space that it takes.
         servers: Servers.
         copies: Copies of programs.
+        named: The server that the settings name by URL; None where they name none.
     """
 
     home: str
     bytes: int
     servers: tuple[Server, ...]
     copies: tuple[Copy, ...]
+    named: Named | None = None
 
 
-def take(directory: Path) -> Inventory:
-    """Look at everything in our home directory.
+def take(directory: Path, url: Value[str | None] | None = None) -> Inventory:
+    """Look at everything in our home directory, and on the server that the settings name.
+
+    Args:
+        directory: The home directory.
+        url: The setting `pristine_url`; None to look at no other server.
 
     Raises:
-        SettingError: It is not ours to read.
+        SettingError: The directory is not ours to read.
+        NotAPostgresUrlError: The URL is none.
     """
     servers = tuple(_server(path) for path in home.servers(directory) if path.is_dir())
-    return Inventory(str(directory), size(directory), servers, tuple(_copies(directory)))
+    named = None if url is None or url.value is None else _named(urls.parse(url.value, url.origin), url.origin)
+    return Inventory(str(directory), size(directory), servers, tuple(_copies(directory)), named)
+
+
+def maintenance(url: URL, purpose: str) -> connections.Connection:
+    """A connection to the database of a server that every run looks at, or to the one that is named.
+
+    Raises:
+        UnreachableError: There is no connection to be had.
+    """
+    for name in connections.MAINTENANCE_DATABASES:
+        with contextlib.suppress(ServerError):
+            return connections.connect(url.set(database=name), purpose)
+    return connections.connect(url, purpose)
 
 
 def size(path: Path) -> int:
@@ -131,21 +200,49 @@ def _server(directory: Path) -> Server:
     return Server(
         directory.name, str(directory), "running" if url is not None else "died" if died else "stopped",
         None if last is None else urls.show(last), kept.pid(), held, None if keeping is None else keeping.pid,
-        size(directory), () if url is None else tuple(_databases(url)),
+        size(directory), *(((), ()) if url is None else _contents_if_it_answers(url)),
     )  # fmt: skip
 
 
-def _databases(url: URL) -> Iterator[Database]:
-    """Our databases on a server; none when it does not answer just now."""
+def _named(url: URL, origin: str) -> Named:
     try:
-        connection = connections.connect(url.set(database="postgres"), "status")
+        return Named(urls.show(url), origin, "", *_contents(url))
+    except ServerError as error:
+        return Named(urls.show(url), origin, error.found)
+
+
+def _contents_if_it_answers(url: URL) -> tuple[tuple[Run, ...], tuple[Database, ...]]:
+    try:
+        return _contents(url)
     except ServerError:
-        return
-    with connection:
-        for each in databases.ours(connection):
-            mark = each.mark
-            size_of = databases.size(connection, each.oid)
-            yield Database(each.name, mark.kind, mark.project, mark.run, mark.used, each.sessions, size_of)
+        return (), ()
+
+
+def _contents(url: URL) -> tuple[tuple[Run, ...], tuple[Database, ...]]:
+    """The runs and our databases on a server."""
+    with maintenance(url, "status") as connection:
+        found = [
+            (each.mark, Database(
+                each.name, each.mark.kind, each.mark.project, each.mark.run, each.mark.since, each.mark.used,
+                each.sessions, databases.size(connection, each.oid),
+            )) for each in databases.ours(connection)
+        ]  # fmt: skip
+        theirs: dict[str, list[tuple[Mark, Database]]] = {}
+        for mark, database in found:
+            if mark.run and mark.kind not in (marks.TEMPLATE, marks.SPARE):
+                theirs.setdefault(mark.run, []).append((mark, database))
+        runs = [_run(connection, run, group) for run, group in theirs.items()]
+    # What a run leaves of itself for good is the database that the user named.
+    lasting = [run for run in runs if run.alive or any(mark.kind in lapsed.KINDS for mark, _ in theirs[run.id])]
+    return tuple(sorted(lasting, key=lambda run: run.since)), tuple(database for _, database in found)
+
+
+def _run(connection: connections.Connection, run: str, group: list[tuple[Mark, Database]]) -> Run:
+    first = min((mark for mark, _ in group), key=lambda mark: mark.since)
+    return Run(
+        run, first.project, first.owner, first.since, locks.is_held(connection, locks.lease(run)),
+        len(group), sum(database.bytes for _, database in group),
+    )  # fmt: skip
 
 
 def _copies(directory: Path) -> Iterator[Copy]:

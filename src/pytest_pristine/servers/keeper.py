@@ -1,8 +1,8 @@
 """The keeper: a small process beside a server of ours that stops it when nobody has needed it for a while.
 
 It outlives the runs and looks at their leases several times a second. When none has been held for the linger time of
-the last, it stops the server and ends. Until then it makes the database that the next run will ask for. A keeper that
-was killed is replaced by a run when it takes its lease or gives it back.
+the last, it stops the server and ends. Until then it drops what runs left that were killed, and makes the database that
+the next one will ask for. A keeper that was killed is replaced by a run when it takes its lease or gives it back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine import operating_system
 from pytest_pristine.errors import PristineError, ServerError
-from pytest_pristine.postgres import connections, spares
+from pytest_pristine.postgres import connections, lapsed, spares
 from pytest_pristine.servers import leases
 from pytest_pristine.servers.cluster import Cluster
 
@@ -111,24 +111,29 @@ def keep(server: Kept) -> None:
                 server.stop()
                 return
         if not held and not prepared:
-            prepared = not _prepare_spares(server)
+            prepared = not _tidy(server)
         time.sleep(_INTERVAL)
 
 
-def _prepare_spares(server: Kept) -> bool:
-    """Make the next run's database now that nobody waits for it. A server that died is the next run's to mend.
+def _tidy(server: Kept) -> bool:
+    """Drop what is left of runs, and make the next run's database, now that nobody waits for it.
+
+    A server that died is the next run's to mend.
 
     Returns:
-        Whether it has to be looked at again: a run may have come and gone meanwhile.
+        Whether it has to be done again: a run may have come and gone meanwhile, or one that was killed has a process
+        that is not quite dead.
     """
     url = server.running()
     if url is None:
         return False
     try:
-        with connections.connect(url, "spares") as connection:
-            return spares.prepare(connection)
+        with connections.connect(url, "keeper") as connection:
+            lapsed.drop(connection, url)
+            made = spares.prepare(connection)
+            return made or any(True for _ in lapsed.made_by_runs(connection))
     except (psycopg.Error, ServerError) as error:
-        _say(f"no spare was made: {error}")
+        _say(f"it was not made ready for the next run: {error}")
         return False
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine import operating_system
 from pytest_pristine.errors import ServerError
-from pytest_pristine.postgres import connections, databases, lapsed, locks, marks
+from pytest_pristine.postgres import connections, databases, lapsed, locks, marks, urls
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.servers import home, installations, inventory, keeper, leases, up
@@ -49,10 +49,12 @@ class Pruner:
     Attributes:
         home: The directory.
         dry: Say what would be removed, and remove nothing.
+        named: The server that the settings name by URL; None where they name none, or it does not answer.
     """
 
     home: Path
     dry: bool = False
+    named: URL | None = None
 
     def prune(self, *, everything: bool = False, limit: int | None = None) -> Iterator[Removal]:
         """Remove what nobody can hold; each is told when it is gone.
@@ -72,6 +74,8 @@ class Pruner:
                 yield from self._prune_server(directory, everything=everything)
             except ServerError as error:
                 failures.append(error)
+        if self.named is not None:
+            yield from self._drop_databases(self.named, urls.show(self.named))
         for copy in inventory.take(self.home).copies:
             ours = _COPY.fullmatch(copy.name) is not None
             if ours and (not copy.installed or (everything and not self._anything_runs())):
@@ -115,7 +119,7 @@ class Pruner:
     def _drop_databases(self, url: URL, name: str) -> Iterator[Removal]:
         """Drop the databases of runs that are over."""
         try:
-            connection = connections.connect(url.set(database="postgres"), "prune")
+            connection = inventory.maintenance(url, "prune")
         except ServerError:
             return  # it does not answer now; whoever uses it will see
         with closing(connection):
