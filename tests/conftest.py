@@ -45,7 +45,9 @@ DEADLINE = 60
 # Variables that would reach the runs under test from the one that runs them.
 _FOREIGN = ("PRISTINE_", "PG", "PYTEST_", "COV_", "COVERAGE_", "TEST_DATABASE_URL", "DATABASE_URL")
 # Plugins that a run under test has no use for and that take time to import.
-_NOT_NEEDED = ("cacheprovider", "hypothesispytest", "anyio", "randomly", "timeout", "xdist", "pytest_cov")
+_NOT_NEEDED = (
+    "cacheprovider", "hypothesispytest", "anyio", "randomly", "timeout", "xdist", "pytest_cov", "rerunfailures",
+)  # fmt: skip
 
 _ALEMBIC_INI = "[alembic]\nscript_location = %(here)s/migrations\n"
 _ENV_PY = """

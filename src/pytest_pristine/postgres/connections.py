@@ -36,17 +36,17 @@ _THIS_MACHINE = ("localhost", "127.0.0.1")
 # A machine that is cut off is noticed by the other side after half a minute, and its locks are free; without that it
 # takes two hours. In seconds, but for the last, which is in milliseconds, for what was sent and not received.
 KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+# The same for the server, which has names of its own for them.
+SERVER_KEEPALIVE = {name if name.startswith("tcp_") else f"tcp_{name}": str(value) for name, value in KEEPALIVE.items()}
 
 # Settings of the database or the role that are meant for the application, and would end our sessions or our waiting.
-# The others have the server notice what we notice of it.
 _NEUTRAL = """
-    SELECT set_config(name, coalesce(%s::jsonb ->> regexp_replace(name, '^tcp_keep', 'keep'),
+    SELECT set_config(name, coalesce(%s::jsonb ->> name,
                                      CASE vartype WHEN 'bool' THEN 'off' ELSE '0' END), false)
     FROM pg_settings
     WHERE name IN ('lock_timeout', 'transaction_timeout', 'idle_session_timeout',
                    'idle_in_transaction_session_timeout', 'default_transaction_read_only')
-       OR inet_client_addr() IS NOT NULL
-          AND name IN ('tcp_keepalives_idle', 'tcp_keepalives_interval', 'tcp_keepalives_count', 'tcp_user_timeout')
+       OR inet_client_addr() IS NOT NULL AND %s::jsonb ? name
 """
 
 
@@ -76,7 +76,7 @@ def _open(url: URL, purpose: str) -> Connection:
     try:
         # By itself, and first: the look at pg_settings takes longer than some timeouts leave.
         connection.execute("SET statement_timeout TO 0")
-        connection.execute(_NEUTRAL, [json.dumps(KEEPALIVE)])
+        connection.execute(_NEUTRAL, [json.dumps(SERVER_KEEPALIVE)] * 2)
     except BaseException:
         connection.close()
         raise

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import weakref
 
+from psycopg import sql
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -12,14 +15,23 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from pytest_pristine import operating_system
 from pytest_pristine.errors import RestoreError
 from pytest_pristine.postgres import marks, urls
-from pytest_pristine.postgres.connections import KEEPALIVE
+from pytest_pristine.postgres.connections import KEEPALIVE, SERVER_KEEPALIVE
 
 # Connections that SQLAlchemy keeps open, of those that it may have; it closes the others when they are given back.
 _KEPT = 5
 # Drivers that take the parameters of libpq.
 _LIBPQ = ("psycopg", "psycopg2")
 
-_COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+# Drivers differ in how they take parameters: there are none.
+_BEGIN = (
+    sql.SQL("""
+        SELECT shobj_description((SELECT oid FROM pg_database WHERE datname = current_database()), 'pg_database'),
+               (SELECT count(set_config(key, value, false)) FROM json_each_text({})
+                WHERE inet_client_addr() IS NOT NULL)
+    """)
+    .format(sql.Literal(json.dumps(SERVER_KEEPALIVE)))
+    .as_string(None)
+)
 
 
 def create(url: URL, connections: int, contested: str = "") -> Engine:
@@ -40,8 +52,7 @@ def create(url: URL, connections: int, contested: str = "") -> Engine:
         max_overflow=connections - kept,
         connect_args={name: value for name, value in alert.items() if name not in url.query},
     )
-    if contested:
-        event.listen(engine, "connect", _Guard(contested))
+    event.listen(engine, "connect", functools.partial(_begin, contested))
     # A fork must not speak on the connections of its parent, nor end them.
     alive = weakref.ref(engine)
 
@@ -54,25 +65,21 @@ def create(url: URL, connections: int, contested: str = "") -> Engine:
     return engine
 
 
-class _Guard:
-    """Refuses connections to a database that another run works in."""
-
-    def __init__(self, run: str) -> None:
-        self._run = run
-
-    def __call__(self, connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        try:
-            cursor.execute(_COMMENT)
-            row = cursor.fetchone()
-        finally:
-            cursor.close()
-        connection.rollback()
-        mark = None if row is None else marks.read(row[0])
-        # A test may have written anything into the COMMENT.
-        if mark is not None and mark.run not in ("", self._run):
-            raise RestoreError(
-                "the database of this run",
-                f"the run {mark.run} has taken it over, while this one had no connection. Nothing was touched",
-                ["see the server's log for the reason why the connections ended, and run the tests again"],
-            )
+def _begin(contested: str, connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    """Have the server end the session when we are cut off, and refuse a database that another run works in."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(_BEGIN)
+        row = cursor.fetchone()
+    finally:
+        cursor.close()
+    connection.commit()
+    mark = None if row is None else marks.read(row[0])
+    # A test may have written anything into the COMMENT.
+    if contested and mark is not None and mark.run not in ("", contested):
+        connection.close()  # the pool does not know of it yet
+        raise RestoreError(
+            "the database of this run",
+            f"the run {mark.run} has taken it over, while this one had no connection. Nothing was touched",
+            ["see the server's log for the reason why the connections ended, and run the tests again"],
+        )

@@ -13,8 +13,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
-from typing import TYPE_CHECKING, Any, NamedTuple
+from multiprocessing.connection import Client, Listener, answer_challenge, deliver_challenge
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pytest_pristine.errors import MissingExtensionError, PristineError, ServerError
 
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 
 _LOOPBACK = "127.0.0.1"
 _KEY_BYTES = 32
+
+
+class Pipe(Protocol):
+    """One end of a connection, whose class differs by platform."""
+
+    def send(self, message: Any, /) -> None:  # noqa: ANN401 - whatever can be pickled
+        """Send something."""
+
+    def recv(self) -> Any:  # noqa: ANN401 - the same
+        """Wait for something."""
 
 
 class Contact(NamedTuple):
@@ -70,11 +80,13 @@ class Broker:
         # One thread for each worker: whoever comes first does the work, and the others wait for it.
         self._lock = threading.Lock()
         self._wanted = threading.Event()
+        self._databases_wanted = False
         self._closed = False
         self._server: PostgresServer | PristineError | None = None
         self._failure: PristineError | None = None
         self._run: Run | None = None
         self._copies: dict[str, Copy] = {}
+        self._given: set[str] = set()
         key = secrets.token_bytes(_KEY_BYTES)
         # Whoever connects proves that he has the key in a thread of his own: nobody else waits for him.
         self._listener = Listener((_LOOPBACK, 0))
@@ -128,7 +140,10 @@ class Broker:
             self._the_server()
             if worker not in self._copies:
                 self._make_for(worker, surroundings)
-            return self._handed(), self._copies.pop(worker)
+            elif worker in self._given and self._run is not None:
+                self._run.renew(self._copies[worker])
+            self._given.add(worker)
+            return self._handed(), self._copies[worker]
 
     def revive(self) -> None:
         """Start the server again if it died and is ours."""
@@ -206,7 +221,7 @@ class Broker:
                 continue  # closed, or somebody went away again
             threading.Thread(target=self._answer_all, args=(connection,), daemon=True).start()
 
-    def _answer_all(self, connection: Connection) -> None:
+    def _answer_all(self, connection: Any) -> None:  # noqa: ANN401 - its class differs by platform
         with connection, contextlib.suppress(AuthenticationError, EOFError, OSError):
             deliver_challenge(connection, self.contact.key)
             answer_challenge(connection, self.contact.key)
@@ -228,7 +243,7 @@ class Broking:
 
     def __init__(self, contact: Contact) -> None:
         self._contact = contact
-        self._connection: Connection | None = None
+        self._connection: Pipe | None = None
         self._lock = threading.Lock()
 
     def announce(self, *, databases: bool) -> None:

@@ -105,6 +105,11 @@ class Run:
                 made[0] = self._put_in_place(made[0], self._target)
             return made
 
+    def renew(self, copy: Copy) -> None:
+        """Make a copy anew, for a worker that asks again: one that runs each test in a fork of itself."""
+        with self._lock:
+            copy.rebuild(self.anchor)
+
     @contextmanager
     def lease(self, migrator: Migrator, worker: str, *, rebuild: bool = False) -> Iterator[Workspace]:
         """A migrated database for the only worker of the run, which ends with the context; see `copies`."""

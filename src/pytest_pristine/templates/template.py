@@ -182,7 +182,8 @@ def retire(connection: Connection, project: str) -> None:
         and database.mark.project == project
         and database.mark.fingerprint not in copied
     ]
-    for database in sorted(templates, key=lambda database: database.mark.used)[:-KEPT]:
+    latest_first = sorted(templates, key=lambda database: database.mark.used, reverse=True)
+    for database in latest_first[KEPT:]:
         with locks.held_if_free(connection, locks.build(database.mark.fingerprint)) as free:
             if free and databases.find(connection, database.name) is not None:
                 databases.drop(connection, database.name)

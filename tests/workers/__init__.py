@@ -1,0 +1,1 @@
+"""Several workers, several runs, several machines."""
