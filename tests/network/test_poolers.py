@@ -239,3 +239,9 @@ def test_parked_sessions_are_the_poolers(backend: Backend, start_pooler: StartPo
     with connections.connect(through(pooler, owned, database="postgres"), "test") as pooled:
         poolers.end_parked(pooled, name)
     assert backend.server.ask(present) == "0"
+
+
+def test_a_short_timeout_of_the_database(resolve: Resolve, backend: Backend, owned: URL) -> None:
+    """A database whose statements may take a millisecond is looked at all the same, where there is no pooler."""
+    backend.server.ask(f"ALTER DATABASE {owned.database} SET statement_timeout = '1ms'")
+    assert resolve(TEST_DATABASE_URL=text(owned)).target == owned.database

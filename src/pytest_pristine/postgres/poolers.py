@@ -15,7 +15,7 @@ from psycopg import errors
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import PoolerError
-from pytest_pristine.postgres import connections, urls
+from pytest_pristine.postgres import connections, sessions, urls
 from pytest_pristine.postgres.connections import Connection
 
 # Sessions that a run takes at once in one database: one of ours, and two of the tests.
@@ -57,13 +57,12 @@ def check(connection: Connection, url: URL, origin: str) -> None:
     Raises:
         PoolerError: There is a pooler that will not do. Nothing was changed.
     """
-    session = _ask(connection)
     # Who connects is told a process id. A pooler makes one up: it has no process for each client.
-    if session.pid == connection.info.backend_pid:
+    if sessions.own(connection) == connection.info.backend_pid:
         return
     refusal = _Refusal(url, origin)
     try:
-        _check_names(session, refusal)
+        _check_names(_ask(connection), refusal)
         _check_sessions(connection, refusal)
         _check_other_databases(connection, refusal)
     except psycopg.OperationalError as error:
@@ -137,16 +136,16 @@ def _check_kept(one: Connection, another: Connection, refusal: _Refusal) -> None
     """Each of two connections has one session all the time, and not the other's; both are on one server."""
     seen: tuple[set[_Session], set[_Session]] = (set(), set())
     for often in _TURNS:
-        for connection, sessions in zip((one, another), seen, strict=True):
-            sessions.update(_ask(connection) for _ in range(often))
-    if any(len(sessions) > 1 for sessions in seen) or seen[0] & seen[1]:
+        for connection, known in zip((one, another), seen, strict=True):
+            known.update(_ask(connection) for _ in range(often))
+    if any(len(known) > 1 for known in seen) or seen[0] & seen[1]:
         raise refusal(
             "a session of its own for each connection",
             "it lends sessions for one transaction or one statement at a time: locks, settings, prepared statements "
             "and temporary functions of a run would be lost, or be in the way of others",
             "or have it keep sessions: pool_mode = session in pgbouncer.ini",
         )
-    if len({session.server for sessions in seen for session in sessions}) > 1:
+    if len({session.server for known in seen for session in known}) > 1:
         raise refusal("one server", "there are several behind it, each with databases of its own")
 
 
