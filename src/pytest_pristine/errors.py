@@ -8,6 +8,8 @@
     │   ├── AuthenticationError     it answers, and rejects the user or the password
     │   ├── UnknownDatabaseError    it answers, and has no database of that name
     │   ├── RefusedError            it answers, and refuses the connection for another reason
+    │   ├── TlsError                it answers, and the encryption that was asked for cannot be had
+    │   ├── PoolerError             a connection pooler before it that a run cannot work through
     │   ├── VersionError            the server is older than we support
     │   ├── UnfitError              the server that was named lacks what the project needs
     │   ├── PrivilegeError          the role may not do what the run needs
@@ -89,6 +91,14 @@ class UnknownDatabaseError(ServerError):
 
 class RefusedError(ServerError):
     """The server answers, and refuses the connection for another reason than the user, the password or the name."""
+
+
+class TlsError(ServerError):
+    """The server answers, and the encryption that the URL asks for cannot be had of it."""
+
+
+class PoolerError(ServerError):
+    """Something between us and the server lends us sessions in a way in which a run cannot work."""
 
 
 class VersionError(ServerError):

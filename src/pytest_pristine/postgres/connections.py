@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import selectors
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import psycopg
@@ -19,7 +23,7 @@ from pytest_pristine.errors import (
     UnknownDatabaseError,
     UnreachableError,
 )
-from pytest_pristine.postgres import urls
+from pytest_pristine.postgres import unanswered, urls
 
 Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
 
@@ -28,10 +32,6 @@ CONNECT_TIMEOUT = 5
 
 # Databases that every cluster has, unless somebody removed them.
 MAINTENANCE_DATABASES = ("postgres", "template1")
-
-# Hosts at which `pristine up` can start a server.
-_THIS_MACHINE = ("localhost", "127.0.0.1")
-
 
 # A machine that is cut off is noticed by the other side after half a minute, and its locks are free; without that it
 # takes two hours. In seconds, but for the last, which is in milliseconds, for what was sent and not received.
@@ -69,18 +69,75 @@ def connect(url: URL, purpose: str) -> Connection:
 
 
 def _open(url: URL, purpose: str) -> Connection:
-    # Without an encoding of its own a database would have the driver give bytes for text.
-    named = {"application_name": f"pristine: {purpose}", "client_encoding": "UTF8"}
-    arguments = {"connect_timeout": CONNECT_TIMEOUT} | KEEPALIVE | urls.conninfo(url) | named
-    connection = psycopg.connect(**arguments, autocommit=True)  # type: ignore[arg-type]
+    # By itself, and first: the look at pg_settings takes longer than some timeouts leave.
+    connection = bare(url, purpose, first="SET statement_timeout TO 0")
     try:
-        # By itself, and first: the look at pg_settings takes longer than some timeouts leave.
-        connection.execute("SET statement_timeout TO 0")
         connection.execute(_NEUTRAL, [json.dumps(SERVER_KEEPALIVE)] * 2)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def bare(url: URL, purpose: str, first: str = "SELECT 1") -> Connection:
+    """Open a connection and change nothing in its session, which may turn out not to be ours.
+
+    Args:
+        url: Where to.
+        purpose: What it is for; see `connect`.
+        first: What is asked first.
+
+    Raises:
+        psycopg.OperationalError: There is no connection to be had, or nothing answers on it.
+    """
+    # Without an encoding of its own a database would have the driver give bytes for text.
+    named = {"application_name": f"pristine: {purpose}", "client_encoding": "UTF8"}
+    arguments = {"connect_timeout": CONNECT_TIMEOUT} | KEEPALIVE | urls.conninfo(url) | named
+    connection = psycopg.connect(**arguments, autocommit=True)  # type: ignore[arg-type]
+    try:
+        _ask_first(connection.pgconn, first, float(arguments["connect_timeout"]) or CONNECT_TIMEOUT)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _ask_first(pgconn: pq.abc.PGconn, query: str, seconds: float) -> None:
+    """Ask something and wait for the answer no longer than for a connection.
+
+    A pooler that has no session left accepts a client nevertheless, and lets it wait.
+    """
+    pgconn.send_query(query.encode())
+    end = time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        selector.register(pgconn.socket, selectors.EVENT_READ)
+        while pgconn.is_busy():
+            if not selector.select(max(end - time.monotonic(), 0)):
+                raise psycopg.errors.ConnectionTimeout(f"connected, and no answer within {seconds:g} s")
+            pgconn.consume_input()
+    while (result := pgconn.get_result()) is not None:
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            raise psycopg.errors.error_from_result(result)
+
+
+@contextmanager
+def whole(sought: str, url: URL) -> Iterator[None]:
+    """Something that takes one connection from its beginning to its end, because of the locks that it holds.
+
+    Raises:
+        UnreachableError: The connection ended meanwhile.
+    """
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        # With a code it is the server's word, and about something else.
+        if error.sqlstate is not None:
+            raise
+        raise UnreachableError(
+            f"{sought} on {urls.show(url)}",
+            f"a connection that ended meanwhile: {str(error).strip().splitlines()[0]}",
+            ["run the tests again; what cuts idle connections on the way must wait longer than migrations take"],
+        ) from None
 
 
 def answers(url: URL) -> bool:
@@ -93,7 +150,7 @@ def answers(url: URL) -> bool:
 
 
 def connect_or_explain(url: URL, purpose: str, origin: str) -> Connection:
-    """Open a connection to a database that the user named.
+    """Open a connection to a database that the user named, and change nothing in its session.
 
     Args:
         url: Where to.
@@ -102,6 +159,7 @@ def connect_or_explain(url: URL, purpose: str, origin: str) -> Connection:
 
     Raises:
         NotAPostgresUrlError: The URL has a parameter that libpq does not take.
+        TlsError: The encryption that the URL asks for cannot be had.
         UnreachableError: Nothing answers.
         UnknownDatabaseError: The server has no such database.
         AuthenticationError: It rejects the user or the password.
@@ -109,7 +167,7 @@ def connect_or_explain(url: URL, purpose: str, origin: str) -> Connection:
     """
     sought = f"the Postgres at {urls.show(url)} (from {origin})"
     try:
-        return _open(url, purpose)
+        return bare(url, purpose)
     except psycopg.ProgrammingError as error:
         said = urls.redact(str(error).strip(), url)
         raise NotAPostgresUrlError(sought, said, [f"correct the parameters of the URL in {origin}"]) from None
@@ -120,9 +178,14 @@ def connect_or_explain(url: URL, purpose: str, origin: str) -> Connection:
 def _explain(url: URL, sought: str, origin: str, error: psycopg.OperationalError) -> ServerError:
     """Tell the cause by what works, never by the words of the message: they are in the server's language."""
     said = urls.redact(str(error).strip(), url)
-    if _ping(url) not in (Ping.OK, Ping.REJECT):
-        return UnreachableError(sought, said, [_start(url), f"or remove {origin}: a server is then found or started"])
+    if _ping(url) not in (Ping.OK, Ping.REJECT) or isinstance(error, psycopg.errors.ConnectionTimeout):
+        why = unanswered.explain(url, sought, origin, error)
+        if why is not None:
+            return why
     names = _databases(url)
+    if names is None and _UNKNOWN_TO_POOLER in said:
+        found = f"a connection pooler that lets us into no database {url.database!r}, nor into another: {said}"
+        return UnknownDatabaseError(sought, found, ["have it pass all names on: * = host=… in [databases]"])
     if names is None and error.pgconn is not None and (error.pgconn.used_password or error.pgconn.needs_password):
         found = f"a server that rejects the user {url.username!r} or the password: {said}"
         return AuthenticationError(sought, found, [f"correct the user and the password in {origin}"])
@@ -133,17 +196,13 @@ def _explain(url: URL, sought: str, origin: str, error: psycopg.OperationalError
     return RefusedError(sought, f"a server that refuses the connection: {said}", ["mend what it says"])
 
 
+# What PgBouncer says of a name that it does not know, in the one language that it has.
+_UNKNOWN_TO_POOLER = "no such database"
+
+
 def _ping(url: URL) -> int:
     arguments = {"connect_timeout": CONNECT_TIMEOUT} | urls.conninfo(url)
     return pq.PGconn.ping(make_conninfo(**arguments).encode())  # type: ignore[arg-type] # as for `connect`
-
-
-def _start(url: URL) -> str:
-    """How to have a server at an address."""
-    if url.host not in _THIS_MACHINE:
-        return f"start the server on {url.host}, or correct the address"
-    port, user = url.port or 5432, url.username or "postgres"
-    return f"start a server there: pristine up --port {port} --user {user} --password … --db {url.database}"
 
 
 def _databases(url: URL) -> dict[str, bool] | None:

@@ -47,6 +47,12 @@ _OTHERS = """
 _PREPARED = "SELECT gid, owner::text FROM pg_prepared_xacts WHERE database = %s ORDER BY prepared"
 
 
+def own(connection: Connection) -> int:
+    """The process id of a connection's session, by the server's word: a pooler in between tells its clients another."""
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return int(str(row and row[0]))
+
+
 def others(connection: Connection, database: str, keep: Collection[int] = ()) -> list[Session]:
     """The sessions in a database, without the one that asks and those whose process ids are to be kept."""
     rows = connection.execute(_OTHERS, [database, list(keep)]).fetchall()

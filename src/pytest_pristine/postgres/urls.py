@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, quote_plus
+from urllib.parse import unquote
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from pytest_pristine.errors import NotAPostgresUrlError
+from pytest_pristine.postgres import hiding
+from pytest_pristine.postgres.hiding import HIDDEN
 
 EXAMPLE = "postgresql://user:password@localhost:5432/app_test"
-_HIDDEN = "***"
 # The password in a URL and in a connection string, whoever wrote it.
 _PASSWORDS = re.compile(r"(://[^:/@\s]*:)[^@\s]+(@)|(password\s*=\s*)(?:'[^']*'|[^\s&'\"]+)", re.IGNORECASE)
 
@@ -43,7 +44,24 @@ def parse(text: str, origin: str) -> URL:
         raise NotAPostgresUrlError(
             sought, f"{show(url)}, which names no database", [f"end the URL in {origin} with /name"]
         )
+    url = _with_socket(url)
+    if any("," in host and "/" in host for host in _hosts(url)):
+        found = "a socket's directory with a comma in its name, which libpq takes for several hosts"
+        raise NotAPostgresUrlError(sought, found, ["name the server's TCP address, or a link to that directory"])
     return url if "+" in url.drivername else url.set(drivername="postgresql+psycopg")
+
+
+def _with_socket(url: URL) -> URL:
+    """The URL with the directory of a Unix socket where drivers look for it, when it was the host, as libpq has it."""
+    directory = unquote(url.host or "")
+    if not directory.startswith("/"):
+        return url
+    return url._replace(host=None).update_query_dict({"host": directory})
+
+
+def _hosts(url: URL) -> tuple[str, ...]:
+    named = url.query.get("host", ())
+    return (named,) if isinstance(named, str) else named
 
 
 def _instead_of(backend: str, origin: str) -> str:
@@ -59,7 +77,7 @@ def synchronous(url: URL) -> URL:
 
 def show(url: URL) -> str:
     """The URL as a person reads it: no driver, no password."""
-    hidden = {key: _HIDDEN for key in url.query if "password" in key.lower()}
+    hidden = {key: HIDDEN for key in url.query if "password" in key.lower()}
     return url.set(drivername="postgresql").update_query_dict(hidden).render_as_string(hide_password=True)
 
 
@@ -80,7 +98,7 @@ def conninfo(url: URL) -> dict[str, str | int]:
 
 def redact(text: str, url: URL) -> str:
     """The text without passwords: those in URLs and connection strings, and the one of this URL wherever it stands."""
-    return hide(_PASSWORDS.sub(lambda match: f"{match[1] or match[3]}{_HIDDEN}{match[2] or ''}", text), url)
+    return hide(_PASSWORDS.sub(lambda match: f"{match[1] or match[3]}{HIDDEN}{match[2] or ''}", text), url)
 
 
 def hide(text: str, url: URL) -> str:
@@ -90,17 +108,8 @@ def hide(text: str, url: URL) -> str:
     """
     for password in _passwords(url):
         if password not in show(url):
-            encoded = (quote(password, safe=""), quote(password, safe=" +"), quote_plus(password))
-            for spelling in {password, repr(password)[1:-1], *encoded}:
-                text = _whole(spelling).sub(_HIDDEN, text)
+            text = hiding.hide(text, password)
     return text
-
-
-def _whole(word: str) -> re.Pattern[str]:
-    """A pattern for a text that is no part of a longer word: a short password is part of many."""
-    before = r"(?<!\w)" if re.match(r"\w", word) else ""
-    after = r"(?!\w)" if re.search(r"\w$", word) else ""
-    return re.compile(before + re.escape(word) + after)
 
 
 def _passwords(url: URL) -> list[str]:

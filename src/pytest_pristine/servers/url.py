@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_pristine.errors import UnreachableError
-from pytest_pristine.postgres import connections, urls
+from pytest_pristine.postgres import connections, poolers, urls
 from pytest_pristine.servers.needs import Needs
 from pytest_pristine.servers.sources import Found, Offer, Rejection, ready
 from pytest_pristine.settings import Settings
@@ -29,7 +29,8 @@ class Url:
             return Rejection(self.name, reason, f"set TEST_DATABASE_URL, for example to {urls.EXAMPLE}")
         url = urls.parse(text, origin)
         try:
-            connections.connect_or_explain(url, "find", origin).close()
+            with connections.connect_or_explain(url, "find", origin) as connection:
+                poolers.check(connection, url, origin)
         except UnreachableError as error:
             if settings.url.explicit or settings.server.value == self.name:
                 raise

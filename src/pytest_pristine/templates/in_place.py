@@ -184,7 +184,7 @@ class Place:
 
     def _end_sessions(self, connection: Connection) -> None:
         """End what holds locks. Sessions of roles that we may not end stay: most hold none."""
-        sessions.end(connection, self._name, keep=[self.anchor.connection.info.backend_pid])
+        sessions.end(connection, self._name, keep=[sessions.own(self.anchor.connection)])
         sessions.roll_back_prepared(connection)
 
     def _mark(self, connection: Connection) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 from pytest_pristine import operating_system
 from pytest_pristine.errors import PristineError
 from pytest_pristine.migrations.migrator import Migrator
-from pytest_pristine.postgres import databases, lapsed, locks, marks, names, properties
+from pytest_pristine.postgres import connections, databases, lapsed, locks, marks, names, poolers, properties
 from pytest_pristine.postgres.anchor import Anchor
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.templates import copies
@@ -89,7 +89,7 @@ class Run:
         Raises:
             MigrationError: The migrations failed.
         """
-        with self._lock:
+        with self._lock, connections.whole("to make databases for the tests", self._url):
             connection = self.anchor.alive()
             wanted = None if self._target is None else properties.read(connection, self._target)
             builder = Builder(connection, self._url, migrator, self._project, self.id, self._session, like=self._target)
@@ -134,6 +134,8 @@ class Run:
                 _log.info("another run works in %s: working in %s", target, clone)
                 return copy
             aside = names.scratch()
+            # Our own sessions, and those of earlier runs.
+            poolers.end_parked(connection, target)
             # What it was goes the way of everything whose run is over, also when this run dies on the next line.
             if not databases.exchange(connection, target, mark, clone, aside, self._mark(marks.SCRATCH)):
                 _log.warning("somebody is connected to %s: working in %s instead", target, clone)

@@ -1,0 +1,1 @@
+"""Tests of what may stand between us and a server that the user named."""
