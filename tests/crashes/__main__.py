@@ -50,14 +50,19 @@ def series(chosen: argparse.Namespace, kept: Path) -> int:
     began = time.monotonic()
     numbers = range(chosen.first, chosen.first + chosen.moments)
     drawn = [chosen.trial] * chosen.moments if chosen.trial else _draw(chosen, numbers, kept)
-    results = []
-    for number, result in zip(numbers, perform(drawn, kept, chosen.jobs), strict=True):
-        results.append(result)
-        print(report.line(number, result), flush=True)
-        if result.outcome not in report.BAD:
-            shutil.rmtree(result.kept)
+    results: list[Result] = []
+    try:
+        for number, result in zip(numbers, perform(drawn, kept, chosen.jobs), strict=True):
+            results.append(result)
+            print(report.line(number, result), flush=True)
+            if result.outcome not in report.BAD:
+                shutil.rmtree(result.kept)
+    except KeyboardInterrupt:
+        print("interrupted; until now:")
     print("", *report.table(results), "", sep="\n")
-    failed = [(number, result) for number, result in zip(numbers, results, strict=True) if result.outcome in report.BAD]
+    failed = [
+        (number, result) for number, result in zip(numbers, results, strict=False) if result.outcome in report.BAD
+    ]
     for number, result in failed:
         print(*report.bad(number, result), sep="\n")
     print(report.summary(results, time.monotonic() - began))
@@ -65,7 +70,7 @@ def series(chosen: argparse.Namespace, kept: Path) -> int:
         chosen.json.write_text(report.as_json(chosen.seed, results), encoding="utf-8")
     if not failed:
         shutil.rmtree(kept)
-    return int(bool(failed))
+    return int(bool(failed) or len(results) < len(drawn))
 
 
 def _draw(chosen: argparse.Namespace, numbers: Iterable[int], kept: Path) -> list[Trial]:

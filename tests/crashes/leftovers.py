@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import PristineError
-from pytest_pristine.postgres import connections, databases, marks, urls
+from pytest_pristine.postgres import connections, databases, marks
 from pytest_pristine.servers import address, inventory
 from tests.conftest import Home, Server
 from tests.crashes import phases
@@ -26,34 +27,31 @@ _OVER = (marks.CLONE, marks.SCRATCH)
 _OF_EVERY_SERVER = {"postgres", "template0", "template1", NAMED}
 
 
-def on_servers(home: Home) -> list[str]:
-    """What is left on the servers of a home, as long as they run, when there was time to remove it.
+def on_servers(home: Home) -> list[str] | None:
+    """What is left on the servers of a home while they run, when there was time to remove it.
 
     It is called right after a run whose server stays for a moment.
+
+    Returns:
+        What is left; None when all servers had stopped before they were looked at.
     """
-    left = ["no server ran when it was to be looked at"]
+    left = None
     end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        found = _look(home)
-        if found is None or found == []:
-            return left if found is None else []
-        left = found
+    while left != [] and time.monotonic() < end:
+        running = [server for server in _servers(home) if server.state == "running"]
+        if not running:
+            break
+        with suppress(PristineError, psycopg.OperationalError):  # it stops
+            left = [thing for server in running for thing in _on_server(server)]
         time.sleep(_PAUSE)
     return left
 
 
-def _look(home: Home) -> list[str] | None:
-    """What is left on servers that run; None when none does."""
-    running = [server for server in _servers(home) if server.state == "running"]
-    if not running:
-        return None
-    left = []
-    for server in running:
-        left += [f"a lease on {server.name}"] * server.leases
-        left += [f"{each.kind} {each.name} on {server.name}" for each in server.databases if each.kind in _OVER]
-        url = address.read(Path(server.directory))
-        left += [] if url is None else _unmarked(url)
-    return left
+def _on_server(server: inventory.Server) -> list[str]:
+    url = address.read(Path(server.directory))
+    unmarked = [] if url is None else _unmarked(url)
+    of_runs = [f"{each.kind} {each.name} on {server.name}" for each in server.databases if each.kind in _OVER]
+    return [*[f"a lease on {server.name}"] * server.leases, *of_runs, *unmarked]
 
 
 def on(server: Server) -> list[str]:
@@ -75,12 +73,9 @@ def _servers(home: Home) -> tuple[inventory.Server, ...]:
 
 def _unmarked(url: URL) -> list[str]:
     """Databases of which nobody can tell any more whose they are."""
-    try:
-        with connections.connect(url.set(database="postgres"), "look") as connection:
-            names = {str(name) for (name,) in connection.execute("SELECT datname FROM pg_database")}
-            ours = {each.name for each in databases.ours(connection)}
-    except (PristineError, psycopg.OperationalError) as error:
-        return [f"nobody can look at {urls.show(url)}: {error}"]
+    with connections.connect(url.set(database="postgres"), "look") as connection:
+        names = {str(name) for (name,) in connection.execute("SELECT datname FROM pg_database")}
+        ours = {each.name for each in databases.ours(connection)}
     return [f"the database {name}, which has no mark" for name in sorted(names - ours - _OF_EVERY_SERVER)]
 
 

@@ -38,7 +38,7 @@ class Process:
 def processes() -> list[Process]:
     """All processes that are not dead, those of the harness included."""
     return [
-        Process(each.pid, each.info["ppid"] or 0, " ".join(each.info["cmdline"] or ()), each.info["name"])
+        Process(each.pid, each.info["ppid"] or 0, " ".join(each.info["cmdline"] or ()).strip(), each.info["name"])
         for each in psutil.process_iter(["ppid", "cmdline", "status", "name"])
         if each.info["status"] != psutil.STATUS_ZOMBIE
     ]
