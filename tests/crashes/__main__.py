@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -91,8 +91,7 @@ def perform(drawn: Sequence[Trial], kept: Path, jobs: int) -> Iterator[Result]:
     """Perform trials, some at a time; gives the results in their order."""
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            perform_one: Callable[[Trial, Path], Result] = machine.perform
-            yield from pool.map(perform_one, drawn, [kept / str(number) for number in range(len(drawn))])
+            yield from pool.map(machine.perform, drawn, [kept / str(number) for number in range(len(drawn))])
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             machine.end_all()

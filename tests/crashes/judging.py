@@ -13,8 +13,7 @@ from tests.crashes.trials import POSTMASTER, RUN, WORKER, Trial
 _SUMMARY = re.compile(r"^(?:ERROR|FAILED) (\S+)(?: - (.*))?$", re.MULTILINE)
 # Tests of one worker that may fail of the server's death: the one that it hits, and one beside its restore.
 _CONCERNED = 2
-# What only a run writes that lost something.
-_CRASHED = re.compile(r"worker 'gw\d+' crashed while running|node down|crashed")
+# Phases in which a run that loses its server can go on with another.
 _DURING_TESTS = ("test", "restore")
 
 

@@ -86,14 +86,11 @@ def at_the_end(home: Home, outside: frozenset[int]) -> list[str]:
         home: The home.
         outside: Processes that were there before the trial.
     """
-    left: list[str] = []
     end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        left = [*_states(home), *_processes(outside), *_shared_memory()]
-        if not left:
-            break
+    while (left := [*_processes(outside), *_shared_memory()]) and time.monotonic() < end:
         time.sleep(_PAUSE)
-    return left
+    # Once: it looks at every file.
+    return left + _states(home)
 
 
 def _states(home: Home) -> list[str]:
