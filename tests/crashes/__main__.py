@@ -81,7 +81,7 @@ def _draw(chosen: argparse.Namespace, numbers: Iterable[int], kept: Path) -> lis
     for place, result in zip(places, perform(calm, kept / "calm", chosen.jobs), strict=True):
         if result.problems:
             raise SystemExit("\n".join(["without any signal:", *report.bad(0, result)]))
-        lives[place] = Life(result.begins, result.ends)
+        lives[place] = Life(result.begins, result.ends, result.trial.linger)
         print(f"{place[0]}, {place[1]} workers: a run takes {result.ends[trials.RUN]:.1f} s", flush=True)
     shutil.rmtree(kept / "calm")
     return [trials.draw(chosen.seed, number, lives, chosen.only) for number in numbers]

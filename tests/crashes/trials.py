@@ -15,8 +15,6 @@ SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 WORKERS = (0, 2)
 # Seconds that the server stays after the last run.
 LINGERS = (0, 1)
-# How much longer than a life the moments reach, as some runs take longer than those that were measured.
-_BEYOND = 1.1
 # The second run starts within this part of the victim's life, where it does not start before.
 _SOON = 0.6
 # One of so many second runs has workers.
@@ -71,10 +69,12 @@ class Life:
     Attributes:
         begins: When each target was seen first.
         ends: When each target was seen last.
+        linger: Seconds that the server stayed after the last run.
     """
 
     begins: Mapping[str, float]
     ends: Mapping[str, float]
+    linger: int
 
 
 Situation = tuple[str, int]
@@ -101,12 +101,13 @@ def draw(seed: int, number: int, lives: Mapping[Situation, Life], words: Collect
     kind, workers = dice.choice(able)
     life = lives[kind, workers]
     target = dice.choice([target for target in targets if target in life.begins])
-    end = life.ends[RUN]
+    linger = dice.choice(LINGERS)
+    end = life.ends[target] - (life.linger - linger if target in (KEEPER, POSTMASTER) and kind != "external" else 0)
     return Trial(
-        kind, workers, target, dice.choice(_chosen(SIGNALS, words)), dice.choice(LINGERS),
+        kind, workers, target, dice.choice(_chosen(SIGNALS, words)), linger,
         reaped=dice.random() < 1 / 2,
-        after=round(dice.uniform(life.begins[target], life.ends[target] * _BEYOND), 3),
-        second=round(dice.uniform(0, end * _SOON), 3),
+        after=round(dice.uniform(life.begins[target], end), 3),
+        second=round(dice.uniform(0, life.ends[RUN] * _SOON), 3),
         second_workers=WORKERS[-1] if dice.randrange(_SECOND_WITH_WORKERS) == 0 else 0,
     )  # fmt: skip
 
