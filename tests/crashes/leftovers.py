@@ -51,7 +51,8 @@ def _on_server(server: inventory.Server) -> list[str]:
     url = address.read(Path(server.directory))
     unmarked = [] if url is None else _unmarked(url)
     of_runs = [f"{each.kind} {each.name} on {server.name}" for each in server.databases if each.kind in _OVER]
-    return [*[f"a lease on {server.name}"] * server.leases, *of_runs, *unmarked]
+    runs = [f"run {run.id} of {run.owner} on {server.name}" for run in server.runs]
+    return [*[f"a lease on {server.name}"] * server.leases, *runs, *of_runs, *unmarked]
 
 
 def on(server: Server) -> list[str]:
