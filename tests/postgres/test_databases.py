@@ -15,7 +15,8 @@ from psycopg import sql
 
 from pytest_pristine.postgres import connections, databases, marks
 from pytest_pristine.postgres.marks import Mark
-from tests.conftest import new_database, wait_until
+from pytest_pristine.servers.cluster import Login
+from tests.conftest import binaries, new_cluster, new_database, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,6 +134,22 @@ def test_create_of_a_run_that_is_killed(server: Server, connection: Connection, 
     found = databases.find(connection, name)
     assert found is not None
     assert found.mark == MARK
+
+
+def test_create_on_a_server_that_is_killed() -> None:
+    """A database carries its mark also when the server is killed right after it was made."""
+    with new_cluster() as (cluster, server):
+        assert server.ask("SHOW synchronous_commit") == "off"
+        postmaster = cluster.postmaster()
+        assert postmaster is not None
+        with connections.connect(server.url, "test") as connection:
+            databases.create(connection, "made", MARK)
+            postmaster.kill()
+        cluster.halt()
+        cluster.start(binaries(), Login(str(server.url.username), str(server.url.password)), server.url.port)
+        assert exists(server, "made")
+        with connections.connect(server.url, "test") as connection:
+            assert databases.find(connection, "made") is not None
 
 
 def test_ours_lists_what_is_marked(server: Server, connection: Connection, name: str) -> None:

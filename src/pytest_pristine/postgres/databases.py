@@ -96,6 +96,8 @@ def create(connection: Connection, name: str, mark: Mark, template: str = "templ
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     options = locale(connection, like) if like is not None or template != "template0" else _text(connection)
     statement += _strategy(connection) + _as_sql(options)
+    # The server writes down at once that there is the database. Its mark is to outlive a crash just the same.
+    connection.execute("SET synchronous_commit TO on")
     try:
         with connection.pipeline():
             connection.execute(statement)
