@@ -21,7 +21,11 @@ from tests.crashes.trials import Trial
 ROOT = Path(__file__).parent.parent.parent
 # Seconds after which a trial is given up that its own limits have not ended.
 _LIMIT = 480
-_UNSHARE = ["unshare", "--ipc", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+# It dies with us, however we die, and all that is on the machine with it.
+_UNSHARE = [
+    "setpriv", "--pdeathsig", "KILL",
+    "unshare", "--ipc", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
+]  # fmt: skip
 # The first process of a machine is to reap orphans; one that runs nothing but the trial does not.
 _MOUNT = "mount -t tmpfs -o mode=1777 tmpfs /dev/shm && mount -t tmpfs -o mode=1777 tmpfs {temporary} && "
 # The processes that hold machines now.
@@ -32,8 +36,8 @@ _REAPING, _KEEPING = _MOUNT + '"$@"; exit $?', _MOUNT + 'exec "$@"'
 @functools.cache
 def reason_against() -> str | None:
     """Why there can be no such machine here; None when there can be."""
-    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("unshare") is None:
-        return "it takes Linux, root and the program unshare"
+    if sys.platform != "linux" or os.geteuid() != 0 or None in map(shutil.which, ("unshare", "setpriv")):
+        return "it takes Linux, root and the programs unshare and setpriv"
     script = _REAPING.format(temporary="/dev/shm")  # noqa: S108 - it is that of the new machine
     done = subprocess.run([*_UNSHARE, "sh", "-c", script, "sh", "true"], capture_output=True, text=True, check=False)
     return done.stderr.strip() or f"unshare ended with status {done.returncode}" if done.returncode else None
