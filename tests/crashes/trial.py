@@ -35,6 +35,7 @@ class Result:
         trial: The trial.
         outcome: OK, ABSENT, LOST, HUNG or BROKEN: the harness itself failed.
         phase: What the victim was doing when the signal was sent.
+        second_phase: What the second run was doing then.
         moment: Seconds from the victim's start to the signal.
         problems: What was wrong.
         statuses: Exit statuses of the runs, by what they are called.
@@ -47,6 +48,7 @@ class Result:
     trial: Trial
     outcome: str = BROKEN
     phase: str = ""
+    second_phase: str = ""
     moment: float = 0.0
     problems: list[str] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
@@ -89,6 +91,8 @@ def _play(stage: Stage, result: Result, outside: frozenset[int]) -> None:
         targets = stage.targets(victim, there)
         if trial.signal:
             struck = _strike(stage, victim, targets, there, now, result)
+            # Right after it: the run may have noticed by now, but does the same still.
+            result.second_phase = phases.BEGIN if second is None else phases.of(second.process.pid, second.marks, there)
         else:
             _note(result, targets, now)
         # What lingers is waited for; a server of the user's does not end by itself.
@@ -104,7 +108,7 @@ def _play(stage: Stage, result: Result, outside: frozenset[int]) -> None:
     _end(stage, result, outside)
     if struck:
         result.problems += judging.victim(victim, trial, result.phase)
-        result.problems += judging.survivor(second, trial, result.phase)
+        result.problems += judging.survivor(second, trial, result.second_phase)
     else:
         result.problems += judging.unharmed(victim) + judging.unharmed(second)
     result.outcome = LOST if result.problems else OK if struck or not trial.signal else ABSENT
