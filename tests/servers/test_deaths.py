@@ -135,6 +135,33 @@ def test_the_server_is_killed_in_the_middle(home: Home, project_at: Callable[[Ho
     assert [thing for thing in left if is_left(thing)] == []
 
 
+_KILLS = """
+    import os
+    import time
+    from pathlib import Path
+
+    import psutil
+    import pytest
+
+    @pytest.fixture(scope="session")
+    def apply_migrations(apply_migrations):
+        (path,) = Path(os.environ["PRISTINE_HOME"]).glob("servers/*/data/postmaster.pid")
+        postmaster = psutil.Process(int(path.read_text().split()[0]))
+        postmaster.kill()
+        while postmaster.is_running() and postmaster.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        return apply_migrations
+"""
+
+
+def test_the_server_is_killed_before_the_first_test(home: Home, project_at: Callable[[Home], Project]) -> None:
+    """A server that is killed when the database was made and no test has begun costs no test."""
+    project = project_at(home)
+    project.write("conftest.py", _KILLS)
+    run = project.run(PRISTINE_LINGER="0")
+    assert run.status == 0, run.output
+
+
 def has_pending(process: psutil.Process, number: signal.Signals) -> bool:
     """Whether a process was sent a signal that it has not taken."""
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
