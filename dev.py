@@ -9,6 +9,7 @@ python3 dev.py lint              ruff, mypy for each platform, import contracts
 python3 dev.py bench start       how long a session takes to start; further arguments go to bench/start.py
 python3 dev.py bench restore     how long it takes to undo a test; further arguments go to bench/restore/run.py
 python3 dev.py mutate [...]      breaks each branch of the restore: some test must notice; -k WORD chooses
+python3 dev.py crashes [...]     kills processes of runs at random moments (root, Linux): nothing may be lost or hang
 python3 dev.py docs              links and examples in the documents
 python3 dev.py pin               write constraints.txt anew, with the newest versions that pyproject.toml allows
 
@@ -138,6 +139,11 @@ def mutate(arguments: list[str]) -> int:
     return run(["python", "tests/mutations.py", *arguments])
 
 
+def crashes(arguments: list[str]) -> int:
+    """Kill processes of runs at random moments."""
+    return run(["python", "-m", "tests.crashes", *arguments])
+
+
 def docs(_: list[str]) -> int:
     """Check the documents."""
     return run(["pytest", "tests/packaging/test_documents.py"])
@@ -160,9 +166,9 @@ def pin(_: list[str]) -> int:
 
 VERBS = {
     "demo": demo, "test": test, "engine": engine, "acceptance": acceptance, "lint": lint, "bench": bench,
-    "mutate": mutate, "docs": docs, "pin": pin,
+    "mutate": mutate, "crashes": crashes, "docs": docs, "pin": pin,
 }  # fmt: skip
-WITH_ARGUMENTS = ("test", "engine", "acceptance", "bench", "mutate")
+WITH_ARGUMENTS = ("test", "engine", "acceptance", "bench", "mutate", "crashes")
 
 
 # The environment

@@ -373,12 +373,15 @@ class Project:
         path.write_text(dedent(text), encoding="utf-8")
         return path
 
+    def command(self, *arguments: str) -> list[str]:
+        """What runs pytest with arguments."""
+        blocked = [word for name in _NOT_NEEDED if name not in arguments for word in ("-p", f"no:{name}")]
+        return [self.python, "-m", "pytest", *blocked, *arguments]
+
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         """Start pytest and return at once; a plugin that is not needed as a rule is had with `-p NAME`."""
-        blocked = [word for name in _NOT_NEEDED if name not in arguments for word in ("-p", f"no:{name}")]
-        command = [self.python, "-m", "pytest", *blocked, *arguments]
         return subprocess.Popen(
-            command,
+            self.command(*arguments),
             cwd=self.path,
             env={**self.environ, **environ},
             stdin=subprocess.DEVNULL,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,7 +15,8 @@ from psycopg import sql
 
 from pytest_pristine.postgres import connections, databases, marks
 from pytest_pristine.postgres.marks import Mark
-from tests.conftest import new_database
+from pytest_pristine.servers.cluster import Login
+from tests.conftest import binaries, new_cluster, new_database, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +104,52 @@ def test_create_copies_its_template(server: Server, connection: Connection, name
         databases.create(connection, name, MARK, template=str(url.database))
         with server.connect(name) as opened:
             assert opened.execute("SELECT n FROM t").fetchone() == (7,)
+
+
+_CREATES = """
+import sys
+from sqlalchemy.engine import make_url
+from pytest_pristine.postgres import connections, databases, marks
+url, name, template = sys.argv[1:]
+with connections.connect(make_url(url), "dies") as connection:
+    databases.create(connection, name, marks.Mark(marks.CLONE, run="0123abcd", project="app"), template=template)
+"""
+
+
+def test_create_of_a_run_that_is_killed(server: Server, connection: Connection, name: str) -> None:
+    """A database that the server makes for a run that was killed meanwhile carries its mark all the same."""
+    there = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pristine: dies'"
+    waits = f"{there} AND wait_event_type = 'Lock'"
+    url = server.url.render_as_string(hide_password=False)
+    with unmarked(server) as template:
+        with server.connect() as other, other.transaction():
+            # Whoever copies the database waits for this transaction.
+            other.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(template)))
+            creating = subprocess.Popen([sys.executable, "-c", _CREATES, url, name, template])
+            wait_until(lambda: server.ask(waits) == "1", "it waits")
+            creating.kill()
+            creating.wait()
+        wait_until(lambda: server.ask(there) == "0", "its session has ended")
+    assert exists(server, name)
+    found = databases.find(connection, name)
+    assert found is not None
+    assert found.mark == MARK
+
+
+def test_create_on_a_server_that_is_killed() -> None:
+    """A database carries its mark also when the server is killed right after it was made."""
+    with new_cluster() as (cluster, server):
+        assert server.ask("SHOW synchronous_commit") == "off"
+        postmaster = cluster.postmaster()
+        assert postmaster is not None
+        with connections.connect(server.url, "test") as connection:
+            databases.create(connection, "made", MARK)
+            postmaster.kill()
+        cluster.halt()
+        cluster.start(binaries(), Login(str(server.url.username), str(server.url.password)), server.url.port)
+        assert exists(server, "made")
+        with connections.connect(server.url, "test") as connection:
+            assert databases.find(connection, "made") is not None
 
 
 def test_ours_lists_what_is_marked(server: Server, connection: Connection, name: str) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,9 @@ import psutil
 import psycopg
 import pytest
 
+from pytest_pristine.servers.cluster import Login
 from tests.cli.conftest import command
-from tests.conftest import SOURCE, Home, finish, lay_out, wait_until
+from tests.conftest import SOURCE, Home, binaries, finish, lay_out, new_cluster, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,6 +133,56 @@ def test_the_server_is_killed_in_the_middle(home: Home, project_at: Callable[[Ho
     assert again.status == 0, again.output
     wait_until(lambda: not home.processes(), "server and keeper end")
     assert [thing for thing in left if is_left(thing)] == []
+
+
+_KILLS = """
+    import os
+    import time
+    from pathlib import Path
+
+    import psutil
+    import pytest
+
+    @pytest.fixture(scope="session")
+    def apply_migrations(apply_migrations):
+        (path,) = Path(os.environ["PRISTINE_HOME"]).glob("servers/*/data/postmaster.pid")
+        postmaster = psutil.Process(int(path.read_text().split()[0]))
+        postmaster.kill()
+        while postmaster.is_running() and postmaster.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        return apply_migrations
+"""
+
+
+def test_the_server_is_killed_before_the_first_test(home: Home, project_at: Callable[[Home], Project]) -> None:
+    """A server that is killed when the database was made and no test has begun costs no test."""
+    project = project_at(home)
+    project.write("conftest.py", _KILLS)
+    run = project.run(PRISTINE_LINGER="0")
+    assert run.status == 0, run.output
+
+
+def has_pending(process: psutil.Process, number: signal.Signals) -> bool:
+    """Whether a process was sent a signal that it has not taken."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+    return bool(int(re.findall(r"^ShdPnd:\s*(\w+)", status, re.MULTILINE)[0], 16) >> (number - 1) & 1)
+
+
+@needs_list
+def test_the_server_is_killed_while_it_is_stopped() -> None:
+    """A server that is killed right after it was told to stop is cleared up after, and can be started again."""
+    with new_cluster() as (cluster, server), ThreadPoolExecutor(1) as pool:
+        postmaster = cluster.postmaster()
+        assert postmaster is not None
+        left = shared_memory(postmaster)
+        postmaster.suspend()
+        stopping = pool.submit(cluster.halt)
+        wait_until(lambda: has_pending(postmaster, signal.SIGINT), "it is told to stop")
+        postmaster.kill()
+        stopping.result()
+        assert [thing for thing in left if is_left(thing)] == []
+        login = Login(str(server.url.username), str(server.url.password))
+        assert cluster.start(binaries(), login, server.url.port) == server.url
 
 
 @needs_list

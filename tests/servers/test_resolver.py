@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
+from psycopg import sql
 
 from pytest_pristine import settings
 from pytest_pristine.errors import NoServerError, SettingError
 from pytest_pristine.postgres import urls
 from pytest_pristine.servers import resolver, up
-from pytest_pristine.servers.sources import Rejection
-from tests.conftest import WANTED, wait_until
+from pytest_pristine.servers.sources import Found, Rejection
+from pytest_pristine.servers.url import Url
+from tests.conftest import DEADLINE, WANTED, wait_until
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
     from pytest_pristine.servers.needs import Needs
     from pytest_pristine.settings import Settings
-    from tests.conftest import Home, Project
+    from tests.conftest import Home, Project, Server
     from tests.servers.conftest import Resolve
 
 # Takes everything that a server can be started with away from a run, as if it were not installed.
@@ -63,6 +69,47 @@ def test_every_source_is_asked_in_order() -> None:
     assert caught.value.sought == "a Postgres server (default: auto)"
     assert caught.value.found.splitlines() == ["one: nothing at one", "two: nothing at two", "three: nothing at three"]
     assert caught.value.remedy == ("one: mend one", "three: mend three")
+
+
+class Exchanged(Url):
+    """The source `url`, where another run exchanges the database for a new one right after it was found."""
+
+    def __init__(self, server: Server, database: str) -> None:
+        self.server = server
+        self.database = database
+        self.exchanges = ThreadPoolExecutor(1)
+        self.looks = 0
+
+    def look(self, settings: Settings, needs: Needs) -> Found | Rejection:
+        """Find the database; whoever connects to it next comes while it is exchanged."""
+        found = super().look(settings, needs)
+        self.looks += 1
+        if self.looks == 1:
+            begun = Event()
+            self.exchanges.submit(self._exchange, begun)
+            assert begun.wait(DEADLINE)
+        return found
+
+    def _exchange(self, begun: Event) -> None:
+        old, new, aside = (sql.Identifier(self.database + suffix) for suffix in ("", "_new", "_old"))
+        with self.server.connect() as client:
+            client.execute(sql.SQL("CREATE DATABASE {}").format(new))
+            with client.transaction():
+                for name, other in ((old, aside), (new, old)):
+                    client.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(name, other))
+                begun.set()
+                waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND classid = 'pg_database'::regclass"
+                wait_until(lambda: self.server.ask(waits) == "1", "somebody wants to connect")
+            client.execute(sql.SQL("DROP DATABASE {}").format(aside))
+
+
+def test_a_database_that_another_run_exchanges(server: Server, database: URL) -> None:
+    """A run that comes in the moment in which another exchanges the database that both name asks again."""
+    url = database.set(drivername="postgresql").render_as_string(hide_password=False)
+    source = Exchanged(server, str(database.database))
+    found = resolver.resolve(settings.resolve({"TEST_DATABASE_URL": url}), sources=[source])
+    assert (found.target, source.looks) == (database.database, 2)
+    source.exchanges.shutdown()
 
 
 def test_the_source_that_was_asked_for_is_the_only_one() -> None:

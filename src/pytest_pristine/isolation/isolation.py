@@ -14,7 +14,7 @@ import psycopg
 from psycopg import errors, sql
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import PrivilegeError, RestoreBlockedError, RestoreError, UnreachableError
+from pytest_pristine.errors import PristineError, PrivilegeError, RestoreBlockedError, RestoreError, UnreachableError
 from pytest_pristine.isolation import blockers, gate, restore, restore_as_owner, schema
 from pytest_pristine.isolation.baseline import Baseline
 from pytest_pristine.isolation.catalogue import Coverage, Relation
@@ -108,7 +108,7 @@ class Isolation:
         self._is_spoiled = False
         self._kept: dict[str, str] = {}
         self._leftovers = Leftovers(timeout, self._tell)
-        connection = self._connect()
+        connection = self._begin()
         try:
             self._watch = Watch.begin(connection, coverage, replica=self._replica)
         except _BLOCKED:
@@ -339,6 +339,17 @@ class Isolation:
     def _tell(self) -> None:
         for listener in self._listeners:
             listener()
+
+    def _begin(self) -> Connection:
+        """The first connection. If the server died since it made the database, that is made again: it was not used."""
+        try:
+            return self._connect()
+        except UnreachableError as error:
+            try:
+                self._rebuild()
+            except PristineError:
+                raise error from None
+        return self._connect()
 
     def _connect(self) -> Connection:
         connection = connections.connect(self._url, "restore")

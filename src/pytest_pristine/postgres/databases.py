@@ -80,6 +80,9 @@ def _select(connection: Connection, name: str | None) -> Iterator[Database]:
 def create(connection: Connection, name: str, mark: Mark, template: str = "template0", like: str | None = None) -> None:
     """Make a database and mark it.
 
+    Both statements are sent at once: a server finishes the first also when the run that sent it was killed meanwhile,
+    and nobody could tell then whose the database is.
+
     Args:
         connection: To any database of the server.
         name: The new database.
@@ -92,15 +95,19 @@ def create(connection: Connection, name: str, mark: Mark, template: str = "templ
     """
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     options = locale(connection, like) if like is not None or template != "template0" else _text(connection)
+    statement += _strategy(connection) + _as_sql(options)
+    # The server writes down at once that there is the database. Its mark is to outlive a crash just the same.
+    connection.execute("SET synchronous_commit TO on")
     try:
-        connection.execute(statement + _strategy(connection) + _as_sql(options))
+        with connection.pipeline():
+            connection.execute(statement)
+            set_mark(connection, name, mark)
     except errors.DiskFull as error:
         raise NoRoomError(
             f"to make the database {name!r}, a copy of {template!r}",
             str(error).strip().splitlines()[0],
             ["free some space where the server has its data: pristine status, pristine prune --all"],
         ) from None
-    set_mark(connection, name, mark)
 
 
 # `server_version_num` of the first version in which CREATE DATABASE knows STRATEGY.

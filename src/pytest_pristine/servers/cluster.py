@@ -239,7 +239,8 @@ class Cluster:
             if not stopped:
                 found = f"process {process.pid}, which goes on {STOP_TIMEOUT} s after it was told to"
                 raise StartError(f"to stop the server in {self.directory}", found, [f"read {self.log}"])
-        elif self._is_ours() and (self.data / "postmaster.pid").exists():
+        # One that stopped in order has removed it. It may have been killed just when it was told to.
+        if self._is_ours() and (self.data / "postmaster.pid").exists():
             aftermath.clear(self.data, self._program("postgres"), self.account)
         shutil.rmtree(self.directory / "socket", ignore_errors=True)
         aftermath.clear_workshop(self._workshop)

@@ -162,7 +162,7 @@ def _ask_once(source: Source, settings: Settings, needs: Needs) -> Server | Reje
 def _inspect(source: str, offer: Offer, settings: Settings, needs: Needs) -> Server | Rejection:
     """Look at what was offered, and give it back if it cannot be used."""
     try:
-        with connections.connect(offer.url, "inspect") as connection:
+        with _connect(offer) as connection:
             can = capabilities.inspect(connection)
             _check_version(can, offer)
             reason = _reason_against(connection, can, needs)
@@ -178,6 +178,18 @@ def _inspect(source: str, offer: Offer, settings: Settings, needs: Needs) -> Ser
     except BaseException:
         offer.release()
         raise
+
+
+def _connect(offer: Offer) -> Connection:
+    """Connect to what was offered.
+
+    Raises:
+        RefusedError: It is a database of the user's, and just being exchanged for another by a run that works in it.
+        UnreachableError: There is no connection to be had.
+    """
+    if offer.target is None:
+        return connections.connect(offer.url, "inspect")
+    return connections.connect_or_explain(offer.url, "inspect", offer.how)
 
 
 def _reason_against(connection: Connection, can: Capabilities, needs: Needs) -> str | None:
