@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import psycopg
 from rows import AT_MOST, Row, Target
-from running import MANY, OURS, PLAIN, Bench, RunError, bench, new_home, pristine, processes
+from running import MANY, OURS, PLAIN, Bench, RunError, bench, keepers, new_home, postmasters, pristine
 
 # Seconds between two looks.
 _INTERVAL = 0.1
@@ -64,6 +64,7 @@ def measure(tests: int, repetitions: int) -> Iterator[Row]:
     yield Row("memory: our run, the server's keeper", "MB", [each.keeper for each in ours])
     yield Row("memory: our run", "MB", [each.total for each in ours])
     yield Row(f"memory: plain, pytest and {MANY} workers", "MB", [each.pytest for each in plain])
+    yield Row("memory: plain, the Postgres they used (not counted)", "MB", [each.server for each in plain])
     yield Row(f"memory: a server with {MANY} idle connections", "MB", idle)
     ratios = [one.total / (two.pytest + server) for one, two, server in zip(ours, plain, idle, strict=True)]
     yield Row("memory: our run over plain and a server", "times", ratios, Target(AT_MOST, 1.3))
@@ -107,27 +108,10 @@ def _free_port() -> int:
 
 def _server(home: Path) -> tuple[float, float]:
     """What the processes of the home's server take, and its keeper, in MB."""
-    found = processes(home)
-    # A new process of the server has the name of the first one for a moment.
-    pids = {process.pid for process in found}
-    first = [process for process in found if _parent(process) not in pids]
-    keepers = [process for process in first if "pytest_pristine.servers.keeper" in _words(process)]
-    postmasters = [process for process in first if Path(next(iter(_words(process)), "")).stem == "postgres"]
-    if len(postmasters) != 1 or len(keepers) != 1:
-        raise RunError(f"one server and one keeper were sought, and found: {found}")
-    return _pss(_family(postmasters[0])), _pss(keepers)
-
-
-def _parent(process: psutil.Process) -> int | None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.ppid()
-    return None
-
-
-def _words(process: psutil.Process) -> list[str]:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.cmdline()
-    return []
+    server, keeper = postmasters(home), keepers(home)
+    if len(server) != 1 or len(keeper) != 1:
+        raise RunError(f"one server and one keeper were sought, and found: {server}, {keeper}")
+    return _pss(_family(server[0])), _pss(keeper)
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:

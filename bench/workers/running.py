@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -45,14 +47,18 @@ class Outcome:
 
     Attributes:
         seconds: From the start of its process to its end.
+        processor: Seconds that processors spent on pytest and its workers.
         first: Seconds from the start of the process to the call of the first test; None if no test noted it.
         all_began: The same to the call of that worker's first test which was the last to begin.
+        server: Seconds that processors spent on the server.
         phases: Seconds that `setup`, `call` and `teardown` took, of each test.
     """
 
     seconds: float
+    processor: float
     first: float | None
     all_began: float | None
+    server: float
     phases: Mapping[str, Sequence[float]]
 
 
@@ -64,11 +70,15 @@ class Run:
         process: pytest, which is the controller of its workers.
         began: When it was started, in seconds since the epoch: tests, in other processes, note their times so.
         notes: The directory of what tests note.
+        home: The `PRISTINE_HOME` that it was given.
+        spent: Seconds that processors had spent on other runs, and on the server, when it began.
     """
 
     process: subprocess.Popen[bytes]
     began: float
     notes: Path
+    home: Path
+    spent: tuple[float, float]
 
     def finish(self) -> Outcome:
         """Wait for its end.
@@ -83,13 +93,12 @@ class Run:
         seconds = time.time() - self.began
         if status != 0:
             raise RunError(f"exit status {status}\n{self._output()}")
+        processor, server = (now - before for now, before in zip(_spent(self.home), self.spent, strict=True))
         moments = [float(path.read_text(encoding="utf-8")) - self.began for path in self.notes.glob("began-*")]
         phases = json.loads((self.notes / "phases.json").read_text(encoding="utf-8"))
-        return Outcome(seconds, min(moments, default=None), max(moments, default=None), phases)
-
-    def workers_that_began(self) -> int:
-        """How many workers noted when they began."""
-        return len(list(self.notes.glob("began-*")))
+        return Outcome(
+            seconds, processor, min(moments, default=None), max(moments, default=None), server, phases
+        )  # fmt: skip
 
     def _output(self) -> str:
         return (self.notes / "output").read_text(encoding="utf-8", errors="replace")
@@ -197,9 +206,33 @@ def pristine(home: Path, *arguments: str) -> str:
 
 def processes(home: Path) -> list[psutil.Process]:
     """The server and its keeper: the processes whose command lines name the home."""
-    return [
-        process for process in psutil.process_iter(["cmdline"]) if str(home) in " ".join(process.info["cmdline"] or ())
-    ]
+    return [process for process in psutil.process_iter() if str(home) in " ".join(_words(process))]
+
+
+def keepers(home: Path) -> list[psutil.Process]:
+    """The keeper of the server, if it runs."""
+    return [process for process in processes(home) if "pytest_pristine.servers.keeper" in _words(process)]
+
+
+def postmasters(home: Path) -> list[psutil.Process]:
+    """The server's first process, if it runs. A new one that it starts has the same command line for a moment."""
+    found = [process for process in processes(home) if Path(next(iter(_words(process)), "")).stem == "postgres"]
+    pids = {process.pid for process in found}
+    return [process for process in found if _parent(process) not in {None, *pids}]
+
+
+def _parent(process: psutil.Process) -> int | None:
+    """The id of a process's parent; None when it has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.ppid()
+    return None
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """The command line; nothing when the process has ended, or is the system's."""
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        return process.cmdline()
+    return []
 
 
 @contextmanager
@@ -211,14 +244,31 @@ def _started(home: Path, plugins: Sequence[str], workers: int, module: str, **va
         notes = Path(directory)
         environment = {**_environment(home), **variables, "BENCH_NOTES": directory}
         with (notes / "output").open("wb") as output:
-            began = time.time()
+            spent, began = _spent(home), time.time()
             process = subprocess.Popen(
                 command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
             try:
-                yield Run(process, began, notes)
+                yield Run(process, began, notes, home, spent)
             finally:
                 _end(process)
+
+
+def _spent(home: Path) -> tuple[float, float]:
+    """Seconds that processors have spent on runs that have ended, and on the server, if it runs."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime, sum(map(_spent_on, postmasters(home)))
+
+
+def _spent_on(postmaster: psutil.Process) -> float:
+    """Seconds that processors have spent on a server, its sessions that have ended included."""
+    own = postmaster.cpu_times()
+    total: float = own.user + own.system + own.children_user + own.children_system
+    for child in postmaster.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = child.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
