@@ -28,6 +28,8 @@ def measure(tests: int, repetitions: int) -> Iterator[Row]:
     yield Row(f"speed: {tests} tests, -n {_WORKERS}", "s", [each.seconds for each in both])
     ratios = [one.seconds / two.seconds for one, two in turns]
     yield Row(f"speed: -n {_WORKERS} over -n 0", "times", ratios, Target(AT_LEAST, 1.7))
+    yield Row("speed: processor time of all, -n 0", "s", [each.processor + each.server for each in alone])
+    yield Row(f"speed: processor time of all, -n {_WORKERS}", "s", [each.processor + each.server for each in both])
     yield Row("speed: a test's own time, -n 0", "ms", [_median(each, "call") for each in alone])
     yield Row(f"speed: a test's own time, -n {_WORKERS}", "ms", [_median(each, "call") for each in both])
     yield Row("speed: fixtures of a test, -n 0", "ms", [_overhead(each) for each in alone])
