@@ -173,7 +173,7 @@ def test_pytest_finds_it(up_home: Home, port: str, project_at: Callable[[Home], 
     assert psql(url(port), "SELECT to_regclass('notes')") == "notes"
     assert not list((up_home.path / "servers").glob("embedded-*"))
     listed = pristine(up_home, "status").output
-    assert re.search(r"^  pristine_\w+: template of \w+, 0 sessions, [\d.]+ MB, used 20[\d-]+T", listed, re.MULTILINE)
+    assert re.search(r"^  pristine_\w+: template of \w+, 0 sessions, [\d.]+ MB, used \d+ s ago$", listed, re.MULTILINE)
     psql(url(port), "DROP TABLE notes")
 
 
@@ -184,7 +184,9 @@ def test_pytest_takes_its_url(up_home: Home, port: str, project_at: Callable[[Ho
     assert "(TEST_DATABASE_URL, database appapp_test)" in run.output
     assert psql(url(port), "SELECT string_agg(name, ',') FROM users") == "root"
     listed = pristine(up_home, "status").output
-    assert re.search(r"^  appapp_test: target of \w+, 0 sessions, [\d.]+ MB$", listed, re.MULTILINE), listed
+    assert re.search(
+        r"^  appapp_test: target of \w+ for run \w+, 0 sessions, [\d.]+ MB, made \d+ s ago$", listed, re.MULTILINE
+    ), listed
 
 
 def test_a_taken_port(up_home: Home) -> None:
@@ -388,7 +390,7 @@ def test_status_of_a_server_that_runs_share(home: Home, project_at: Callable[[Ho
     assert project_at(home).run(PRISTINE_LINGER="60").status == 0
     shown = pristine(home, "status").output
     assert f"{home.server().name}: running, 0 leases" in shown
-    assert re.search(r"^  pristine_\w+: template of \w+, 0 sessions, [\d.]+ MB, used 20[\d-]+T", shown, re.MULTILINE)
+    assert re.search(r"^  pristine_\w+: template of \w+, 0 sessions, [\d.]+ MB, used \d+ s ago$", shown, re.MULTILINE)
 
 
 def test_status_starts_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:

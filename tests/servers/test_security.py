@@ -142,18 +142,31 @@ def test_no_error_has_the_password(home: Home, project_at: Callable[[Home], Proj
     project.write("test_users.py", """
         import os
         import signal
+        import socket
         from pathlib import Path
+        from time import sleep
+
+        taken = socket.socket()
 
         def test_kills(postgres_server, clean_database):
             (pid_file,) = Path(os.environ["PRISTINE_HOME"]).glob("servers/*/data/postmaster.pid")
             os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+            # It cannot be started again.
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            for _ in range(600):
+                try:
+                    taken.bind(("127.0.0.1", postgres_server.url.port))
+                    break
+                except OSError:
+                    sleep(0.1)
+            taken.listen()
 
         def test_comes_next(clean_database):
             pass
     """)  # fmt: skip
     run = project.run("-vv", "--showlocals", PRISTINE_LINGER="60")
     assert run.status == pytest.ExitCode.TESTS_FAILED
-    assert "ERROR test_users.py::test_comes_next - pytest-pristine: connection failed: " in run.output
+    assert "ERROR test_users.py::test_comes_next - pytest-pristine: pg_ctl failed: " in run.output
     assert (long.server() / "password").read_text() not in run.output
 
 

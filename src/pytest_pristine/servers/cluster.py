@@ -39,6 +39,8 @@ START_TIMEOUT = 60
 STOP_TIMEOUT = 30
 # Seconds between two looks at a server that is to stop.
 _INTERVAL = 0.02
+# The line of its pid file in which a server says what it does, counted from 0 (LOCK_FILE_LINE_PM_STATUS).
+_STATUS_LINE = 7
 # Lines of the server's log that an error quotes.
 _LOG_LINES = 15
 # TCP ports to try: another program may take a free one before the server does.
@@ -111,6 +113,14 @@ class Cluster:
     def address(self) -> URL | None:
         """The address that the server was started with last; None when it never was."""
         return address.read(self.directory)
+
+    def is_stopping(self) -> bool:
+        """Whether it runs and was told to stop: it may wait for clients to go, and lets no other in."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except (FileNotFoundError, PermissionError):
+            return False
+        return len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() == "stopping" and self.postmaster() is not None
 
     def initialise(self, binaries: Binaries, login: Login) -> None:
         """Make the data directory, whole or not at all.

@@ -117,6 +117,10 @@ class Container:
         address.forget(self.directory)
         (self.directory / _ENGINE).unlink(missing_ok=True)
 
+    def is_stopping(self) -> bool:
+        """The engine stops a container at once."""
+        return False
+
     def address(self) -> URL | None:
         """The address that the server was started with last; None when it never was, or was stopped."""
         return address.read(self.directory)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import ServerError
@@ -209,13 +210,15 @@ def _named(url: URL, origin: str) -> Named:
         return Named(urls.show(url), origin, "", *_contents(url))
     except ServerError as error:
         return Named(urls.show(url), origin, error.found)
+    except psycopg.OperationalError as error:
+        return Named(urls.show(url), origin, str(error).strip())
 
 
 def _contents_if_it_answers(url: URL) -> tuple[tuple[Run, ...], tuple[Database, ...]]:
     try:
         return _contents(url)
-    except ServerError:
-        return (), ()
+    except (ServerError, psycopg.OperationalError):
+        return (), ()  # it stops just now, say
 
 
 def _contents(url: URL) -> tuple[tuple[Run, ...], tuple[Database, ...]]:

@@ -47,6 +47,9 @@ class Kept(Protocol):
     def running(self) -> URL | None:
         """Its address; None when it does not run."""
 
+    def is_stopping(self) -> bool:
+        """Whether somebody told it to stop when its clients have gone."""
+
     def address(self) -> URL | None:
         """The address that it was started with; None once it was stopped."""
 
@@ -103,6 +106,9 @@ def keep(server: Kept) -> None:
             if held or needed is None:
                 # At the first look, too: the run that started us may have had the lock for long.
                 needed = time.monotonic()
+            if held and server.is_stopping():
+                # It lets nobody in who is not there already: stopped now, it is started again by those who need it.
+                server.stop()
             if held:
                 prepared = False
             elif time.monotonic() - needed >= leases.linger(server.directory):
