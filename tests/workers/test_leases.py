@@ -131,8 +131,8 @@ def test_a_run_whose_database_was_taken_over(server: Server, project: Project, d
             with engine.begin() as client:
                 client.execute(text("INSERT INTO users (name) VALUES ('ada')"))
             engine.dispose()
-            end(server, f"run {run.id}")
-            end(server, "restore")
+            for purpose in (f"run {run.id}", "restore", "read"):
+                end(server, purpose)
             with new_run(server, name) as second:
                 (taken,) = second.copies(migrations(project), ["main"])
                 assert taken.is_target

@@ -108,27 +108,39 @@ class Isolation:
         self._is_spoiled = False
         self._kept: dict[str, str] = {}
         self._leftovers = Leftovers(timeout, self._tell)
-        connection = self._begin()
-        try:
-            self._watch = Watch.begin(connection, coverage, replica=self._replica)
-        except _BLOCKED:
-            error = blockers.explain(connection, timeout)
-            connection.close()
-            raise error from None
-        except errors.InsufficientPrivilege as error:
-            connection.close()
-            raise PrivilegeError(
-                f"to read all of the database {url.database!r}, in order to put it back after tests",
-                str(error).strip(),
-                ["grant the role what it lacks", "or leave the relation alone: pristine_exclude"],
-            ) from None
-        except BaseException:
-            connection.close()
-            raise
+        self._watch = self._record()
         self._restorer: Restorer = (
             restore_as_owner.restore if not self._replica or self._watch.has_hidden else restore.restore
         )
         self._mark = self._watch.mark
+
+    def _record(self) -> Watch:
+        """Record the baseline on one connection, and be ready to restore it on another."""
+        connection = self._begin()
+        try:
+            return self._record_on(connection, connections.connect(self._url, "read"))
+        except BaseException:
+            connection.close()
+            raise
+
+    def _record_on(self, connection: Connection, reading: Connection) -> Watch:
+        try:
+            _prepare(reading, self._capabilities, self._timeout, self._kept)
+            return Watch.begin(connection, reading, self._coverage, replica=self._replica)
+        except _BLOCKED:
+            error = blockers.explain(reading, self._timeout)
+            reading.close()
+            raise error from None
+        except errors.InsufficientPrivilege as error:
+            reading.close()
+            raise PrivilegeError(
+                f"to read all of the database {self._url.database!r}, in order to put it back after tests",
+                str(error).strip(),
+                ["grant the role what it lacks", "or leave the relation alone: pristine_exclude"],
+            ) from None
+        except BaseException:
+            reading.close()
+            raise
 
     def on_ended_sessions(self, listener: Callable[[], None]) -> None:
         """Have a function called whenever sessions of others in the database were ended: what pools hold is dead."""
@@ -193,7 +205,9 @@ class Isolation:
     def _leave_to_parent(self) -> None:
         """In a fork of the process, as in that of a test under pytest-forked, go on with a connection of our own."""
         if os.getpid() != self._pid:
-            self._inherited = self._watch.connection  # ended here, it would end for the parent
+            # Ended here, they would end for the parent.
+            self._inherited = (self._watch.connection, self._watch.reading)
+            self._watch.reading = None
             self._pid = os.getpid()
             self._reconnect()
 
@@ -308,7 +322,7 @@ class Isolation:
         """
         self._is_spoiled = True
         before = self._watch.names(catalogues)
-        self._watch.connection.close()
+        self._watch.disconnect()
         try:
             self._rebuild()
         finally:

@@ -80,7 +80,7 @@ class Probes:
         answers = []
         with self.connection.pipeline() as pipeline:
             for number, (query, counts) in enumerate(questions, start=1):
-                answers.append(self.connection.execute(query, fresh.parameters if counts else None, prepare=True))
+                answers.append(self.connection.execute(query, fresh.parameters if counts else None))
                 if number % _STATEMENTS == 0:
                     pipeline.sync()
         return {int(str(row[0])) for answer in answers for row in answer}

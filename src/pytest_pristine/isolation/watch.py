@@ -66,19 +66,30 @@ class Watch:
     crash: object
     may_run: bool
     views_run: bool
+    reading: Connection | None = None
     _way: ChangeDetector | None = None
     _is_written_to: bool = True
 
     @classmethod
-    def begin(cls, connection: Connection, coverage: Coverage, *, replica: bool) -> Watch:
-        """Take the present state of the database as the one to restore."""
-        relations = catalogue.relations(connection, coverage)
-        baseline = baselines.record(connection, relations, _fire(replica=replica))
+    def begin(cls, connection: Connection, reading: Connection, coverage: Coverage, *, replica: bool) -> Watch:
+        """Take the present state of the database as the one to restore.
+
+        Args:
+            connection: Restores, as long as the tests run.
+            reading: Reads all there is, here and when it is first compared, and is then ended: that gives back what it
+                took of the server's memory.
+            coverage: Which tables to look after.
+            replica: The role may set `session_replication_role`.
+        """
+        relations = catalogue.relations(reading, coverage)
+        baseline = baselines.record(reading, relations, _fire(replica=replica))
         try:
-            return cls._equip(connection, baseline, SchemaWatch(connection), LargeObjects(connection), replica=replica)
+            watch = cls._equip(connection, baseline, SchemaWatch(reading), LargeObjects(reading), replica=replica)
         except BaseException:
             baseline.close()
             raise
+        watch.probes.connection, watch.reading = reading, reading
+        return watch
 
     @classmethod
     def _equip(
@@ -102,6 +113,7 @@ class Watch:
 
     def reconnected(self, connection: Connection) -> Watch:
         """The same on another connection."""
+        self._stop_reading()
         self.schema.connection = self.large_objects.connection = connection
         return self._equip(connection, self.baseline, self.schema, self.large_objects, replica=self.replica)
 
@@ -232,6 +244,7 @@ class Watch:
             own: Full ids of all our transactions since.
         """
         is_told = True
+        self._stop_reading()
         if self.wal_guided is not None:
             if self._way is self.wal_guided:
                 self.wal_guided.remember()
@@ -243,6 +256,13 @@ class Watch:
                 self.wal_guided.suspect((oid, xid) for oid in SHARED for xid in xids)
         foretold = moment.snapshot.after(own)
         return Mark(moment.snapshot.following, moment.open, foretold, moment.position, is_told, own)
+
+    def _stop_reading(self) -> None:
+        """Go on with the connection that restores alone."""
+        if self.reading is not None:
+            self.probes.connection = self.schema.connection = self.large_objects.connection = self.connection
+            self.reading.close()
+            self.reading = None
 
     def remove_large_objects(self, written: Written) -> list[str]:
         """Remove those that a test made; gives them in words."""
@@ -277,9 +297,14 @@ class Watch:
         """All objects that people made which have rows in these catalogues."""
         return self.schema.names(catalogues) if catalogues and not self.connection.closed else set()
 
+    def disconnect(self) -> None:
+        """End the connection."""
+        self._stop_reading()
+        self.connection.close()
+
     def close(self) -> None:
         """End the connection and give the baseline up."""
-        self.connection.close()
+        self.disconnect()
         self.baseline.close()
 
 
