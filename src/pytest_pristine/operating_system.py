@@ -18,9 +18,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-import psutil
-
 # Bytes of a socket's path that every system takes (104 on macOS and the BSDs, 108 on Linux), closing zero included.
 SOCKET_PATH_LIMIT = 103
 
@@ -94,6 +91,8 @@ def cache_home() -> Path:
     """
     if sys.platform != "win32" and os.geteuid() == 0:
         return Path("/var/cache/pytest-pristine")
+    import platformdirs  # workers of a run do not need it
+
     return platformdirs.user_cache_path("pytest-pristine", appauthor=False)
 
 
@@ -333,6 +332,8 @@ def open_to_others(path: Path) -> int | None:
 
 def listener(port: int) -> str | None:
     """The program that listens on a TCP port of this machine, for people; None when the system does not tell."""
+    import psutil  # workers of a run do not need it
+
     try:
         found = [entry for entry in psutil.net_connections("tcp") if entry.status == psutil.CONN_LISTEN]
     except psutil.AccessDenied:

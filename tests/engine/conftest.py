@@ -9,7 +9,7 @@ import pytest
 
 from pytest_pristine import operating_system, settings
 from pytest_pristine.servers import resolver
-from pytest_pristine.servers.resolver import Server
+from pytest_pristine.servers.server import Server
 from tests.conftest import Home, Project, lay_out
 from tests.engine import podman
 from tests.engine.podman import Engine

@@ -19,7 +19,7 @@ from pytest_pristine.servers.sources import Found
 from tests.engine.conftest import directory, resolve
 
 if TYPE_CHECKING:
-    from pytest_pristine.servers.resolver import Server
+    from pytest_pristine.servers.server import Server
     from tests.conftest import Home, Project
     from tests.engine.podman import Engine
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine import settings
 from pytest_pristine.servers import resolver
-from pytest_pristine.servers.resolver import Server as Resolved
+from pytest_pristine.servers.server import Server as Resolved
 from tests.conftest import CALLED, WANTED, Home
 
 Resolve = Callable[..., Resolved]

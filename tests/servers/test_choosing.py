@@ -16,7 +16,7 @@ from tests.servers.conftest import text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_pristine.servers.resolver import Server as Resolved
+    from pytest_pristine.servers.server import Server as Resolved
     from tests.conftest import Home, Server
     from tests.servers.conftest import Resolve
 

@@ -155,7 +155,9 @@ def test_a_comment_that_a_test_wrote(server: Server, project: Project, database:
         server.ask(f"COMMENT ON DATABASE {name} IS 'mine'")
         with work_in(copy, run.anchor) as workspace:
             restoring = isolation(server, workspace)
-            engines.create(workspace.url, 2, workspace.contested).connect().close()
+            engine = engines.create(workspace.url, 2, workspace.contested)
+            engine.connect().close()
+            engine.dispose()
             end(server, "restore")
             restoring.prepare()
             restoring.close()

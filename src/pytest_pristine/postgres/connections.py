@@ -23,7 +23,7 @@ from pytest_pristine.errors import (
     UnknownDatabaseError,
     UnreachableError,
 )
-from pytest_pristine.postgres import unanswered, urls
+from pytest_pristine.postgres import urls
 
 Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
 
@@ -179,6 +179,8 @@ def _explain(url: URL, sought: str, origin: str, error: psycopg.OperationalError
     """Tell the cause by what works, never by the words of the message: they are in the server's language."""
     said = urls.redact(str(error).strip(), url)
     if _ping(url) not in (Ping.OK, Ping.REJECT) or isinstance(error, psycopg.errors.ConnectionTimeout):
+        from pytest_pristine.postgres import unanswered  # rarely needed
+
         why = unanswered.explain(url, sought, origin, error)
         if why is not None:
             return why

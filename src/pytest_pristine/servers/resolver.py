@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import psycopg
 from psycopg import sql
@@ -23,7 +23,6 @@ from pytest_pristine.errors import (
     VersionError,
 )
 from pytest_pristine.postgres import budget, capabilities, connections, contents, databases, extensions, marks, urls
-from pytest_pristine.postgres.budget import Budget
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.servers.docker import Docker
@@ -31,6 +30,7 @@ from pytest_pristine.servers.embedded import Embedded
 from pytest_pristine.servers.local import Local
 from pytest_pristine.servers.needs import Needs
 from pytest_pristine.servers.needs import read as read_needs
+from pytest_pristine.servers.server import Server
 from pytest_pristine.servers.sources import Found, Offer, Rejection, Source
 from pytest_pristine.servers.up import Up
 from pytest_pristine.servers.url import Url
@@ -43,49 +43,6 @@ _PAUSE = 0.25
 # Migrations may create an extension on some condition only.
 _NOT_REALLY = "or, if the tests need no such extension: pristine_extensions = (empty) in the ini file"
 SOURCES: tuple[Source, ...] = (Url(), Up(), Embedded(), Local(), Docker())
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """The Postgres that a run works on.
-
-    Attributes:
-        source: `url`, `up`, `embedded`, `local` or `docker`.
-        url: Its maintenance database: where databases are made, marked and locked.
-        target: The database that the user named, ours to destroy; None where the source has none.
-        capabilities: What it offers to our role.
-        passed_over: Sources that were preferred and had no server.
-        offer: The source's offer, which `release` gives back.
-        budget: The connections that it had when it was found.
-    """
-
-    source: str
-    url: URL
-    target: str | None
-    capabilities: Capabilities
-    passed_over: tuple[Rejection, ...]
-    offer: Offer
-    budget: Budget
-
-    @property
-    def version(self) -> int:
-        """`server_version_num`: 180006 for 18.6."""
-        return self.capabilities.version
-
-    @property
-    def in_place(self) -> bool:
-        """The role may make no databases: the run works in the one that the user named, without a template."""
-        return not self.capabilities.createdb
-
-    def release(self) -> None:
-        """Give the server back."""
-        self.offer.release()
-
-    def __str__(self) -> str:
-        where = self.offer.how
-        if self.target is not None:
-            where += f", database {self.target}" + (", in place" if self.in_place else "")
-        return f"PostgreSQL {self.capabilities.version_text} ({where})"
 
 
 def resolve(settings: Settings, needs: Needs | None = None, sources: Sequence[Source] = SOURCES) -> Server:

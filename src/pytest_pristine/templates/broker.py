@@ -21,7 +21,7 @@ from pytest_pristine.errors import MissingExtensionError, PristineError, ServerE
 if TYPE_CHECKING:
     from pytest_pristine.migrations.surroundings import Surroundings
     from pytest_pristine.servers.needs import Needs
-    from pytest_pristine.servers.resolver import Server
+    from pytest_pristine.servers.server import Server
     from pytest_pristine.templates.provider import PostgresServer
     from pytest_pristine.templates.run import Run
     from pytest_pristine.templates.workspace import Copy

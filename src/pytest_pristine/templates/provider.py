@@ -1,4 +1,8 @@
-"""The server as tests see it: it hands out migrated databases."""
+"""The server as tests see it: it hands out migrated databases.
+
+A worker is handed server and database by the process that directs it. What finds servers and migrates is imported where
+it is used: in eight workers at once that import would take half a second.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,23 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import MissingExtensionError
-from pytest_pristine.migrations import extensions, locate
-from pytest_pristine.migrations.alembic import Alembic
-from pytest_pristine.migrations.migrator import Migrator
 from pytest_pristine.postgres.capabilities import Capabilities
-from pytest_pristine.servers import needs, resolver
 from pytest_pristine.servers.needs import Extension, Needs
-from pytest_pristine.servers.resolver import Server
+from pytest_pristine.servers.server import Server
 from pytest_pristine.settings import Settings
-from pytest_pristine.templates import in_place, workspace
+from pytest_pristine.templates import workspace
 from pytest_pristine.templates.broker import Broking
-from pytest_pristine.templates.run import Run
 from pytest_pristine.templates.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pytest_pristine.migrations.alembic import Alembic
+    from pytest_pristine.migrations.migrator import Migrator
+    from pytest_pristine.templates.run import Run
 
 
 def _nobody(_: str) -> None:
@@ -71,6 +76,9 @@ class PostgresServer:
             ServerError: There is none.
             NotOursError: The database that the user named is neither ours nor empty.
         """
+        from pytest_pristine.migrations import extensions  # see the module
+        from pytest_pristine.servers import needs, resolver  # the same
+
         wanted = needs.read(settings, extensions.of_project(root, settings))
         found = cls(resolver.resolve(settings, wanted), wanted, settings, root, session, worker, workers, tell)
         return found.checked()
@@ -96,6 +104,8 @@ class PostgresServer:
         try:
             self.server.budget.pool(self.workers, self.settings.pool.value)
             if self.server.in_place:
+                from pytest_pristine.templates import in_place  # see the module
+
                 in_place.check_alone(self.capabilities.role, str(self.server.target), self.workers)
         except BaseException:
             self.server.release()
@@ -154,6 +164,9 @@ class PostgresServer:
         Raises:
             AlembicConfigError: There is no alembic.ini, or there are several.
         """
+        from pytest_pristine.migrations import locate  # see the module
+        from pytest_pristine.migrations.alembic import Alembic  # the same
+
         return Alembic(
             config=locate.alembic_config(self.root, self.settings.alembic_config),
             root=self.root,
@@ -185,6 +198,8 @@ class PostgresServer:
         Raises:
             UnreachableError: There is no connection to be had.
         """
+        from pytest_pristine.templates.run import Run  # see the module
+
         return Run(
             self.server.url,
             self.server.target,
@@ -200,6 +215,8 @@ class PostgresServer:
             ServerError: There is none.
             MissingExtensionError: This one was chosen for having it.
         """
+        from pytest_pristine.servers import resolver  # see the module
+
         wanted = Extension(error.extension, error.by)
         if wanted.name in (extension.name for extension in self.needs.extensions):
             raise error
@@ -234,6 +251,8 @@ class PostgresServer:
             self.server.offer.revive()
 
     def _work_in_place(self, migrator: Migrator) -> AbstractContextManager[Workspace]:
+        from pytest_pristine.templates import in_place  # see the module
+
         target = str(self.server.target)
         return in_place.lease(
             self.server.url,
