@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,6 +54,19 @@ def test_one_spare_of_a_template(connection: Connection, template: Database) -> 
     (spare,) = spares_of(connection, template)
     assert not spares.prepare(connection)
     assert spares_of(connection, template) == [spare]
+
+
+@pytest.mark.parametrize(("copies", "expected"), [(3, 3), (50, 8)])
+def test_spares_for_workers(connection: Connection, template: Database, copies: int, expected: int) -> None:
+    """There are as many as the last run needed, up to eight; when a later one needs fewer, the others go."""
+    databases.set_mark(connection, template.name, replace(template.mark, copies=copies))
+    assert spares.prepare(connection)
+    first = spares_of(connection, template)
+    assert len(first) == expected
+    assert not spares.prepare(connection)
+    databases.set_mark(connection, template.name, replace(template.mark, copies=2))
+    assert not spares.prepare(connection)
+    assert spares_of(connection, template) == first[:2]
 
 
 def test_nobody_can_connect_to_a_spare(connection: Connection, template: Database, server: Server) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import selectors
 import time
 from collections.abc import Iterator
@@ -39,15 +38,15 @@ KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count"
 # The same for the server, which has names of its own for them.
 SERVER_KEEPALIVE = {name if name.startswith("tcp_") else f"tcp_{name}": str(value) for name, value in KEEPALIVE.items()}
 
-# Settings of the database or the role that are meant for the application, and would end our sessions or our waiting.
-_NEUTRAL = """
-    SELECT set_config(name, coalesce(%s::jsonb ->> name,
-                                     CASE vartype WHEN 'bool' THEN 'off' ELSE '0' END), false)
-    FROM pg_settings
-    WHERE name IN ('lock_timeout', 'transaction_timeout', 'idle_session_timeout',
-                   'idle_in_transaction_session_timeout', 'default_transaction_read_only')
-       OR inet_client_addr() IS NOT NULL AND %s::jsonb ? name
-"""
+# Settings of the database or the role that are meant for the application, and would end our sessions or our waiting,
+# each with the first version of the server that has it.
+_NEUTRAL = {
+    "lock_timeout": (0, "0"),
+    "idle_in_transaction_session_timeout": (0, "0"),
+    "idle_session_timeout": (140000, "0"),
+    "transaction_timeout": (170000, "0"),
+    "default_transaction_read_only": (0, "off"),
+}
 
 
 def connect(url: URL, purpose: str) -> Connection:
@@ -72,11 +71,23 @@ def _open(url: URL, purpose: str) -> Connection:
     # By itself, and first: the look at pg_settings takes longer than some timeouts leave.
     connection = bare(url, purpose, first="SET statement_timeout TO 0")
     try:
-        connection.execute(_NEUTRAL, [json.dumps(SERVER_KEEPALIVE)] * 2)
+        connection.execute(_settings(connection))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _settings(connection: Connection) -> sql.Composed:
+    """The statement that makes a session ours. To look for the names in pg_settings would take two milliseconds."""
+    version = connection.info.server_version
+    wanted = {name: value for name, (since, value) in _NEUTRAL.items() if version >= since}
+    if not connection.info.host.startswith(("/", "@")):
+        wanted |= SERVER_KEEPALIVE
+    each = sql.SQL("set_config({}, {}, false)")
+    return sql.SQL("SELECT ") + sql.SQL(", ").join(
+        each.format(sql.Literal(name), sql.Literal(value)) for name, value in wanted.items()
+    )
 
 
 def bare(url: URL, purpose: str, first: str = "SELECT 1") -> Connection:

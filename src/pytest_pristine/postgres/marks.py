@@ -32,6 +32,7 @@ class Mark:
         inputs: What else the migrations read, each with its digest; see `migrations.fingerprint`.
         created: The extensions that migrations created in it. What else it has, somebody installed for us.
         owner: Whose the run is: `user@host, process 4711`.
+        copies: How many copies the last run made that used a template.
         since: When it was made, in UTC, as ISO 8601 has it.
     """
 
@@ -42,6 +43,7 @@ class Mark:
     used: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
     created: list[str] = field(default_factory=list)
+    copies: int = 1
     owner: str = ""
     since: str = ""
 

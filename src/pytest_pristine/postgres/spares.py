@@ -6,17 +6,21 @@ its template is until a run takes it.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from pytest_pristine.postgres import databases, locks, marks, names
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
 
-# Templates that have a spare: those of the projects that a person works on at a time.
+# Templates that have spares: those of the projects that a person works on at a time.
 _TEMPLATES = 2
+# Spares of one template: as many as its last run had workers, up to this number.
+_MOST = 8
 
 
 def prepare(connection: Connection) -> bool:
-    """Have a spare of each template that was used last, and none of any other.
+    """Have spares of each template that was used last, and none of any other.
 
     Args:
         connection: To the server's maintenance database.
@@ -27,14 +31,19 @@ def prepare(connection: Connection) -> bool:
     known = list(databases.ours(connection))
     templates = [database for database in known if database.sealed and database.mark.kind == marks.TEMPLATE]
     latest = sorted(templates, key=lambda template: template.mark.used)[-_TEMPLATES:]
-    wanted = {str(template.oid): template for template in latest}
+    wanted = Counter({str(template.oid): min(template.mark.copies, _MOST) for template in latest})
     for spare in known:
-        if spare.mark.kind == marks.SPARE and wanted.pop(spare.mark.fingerprint, None) is None:
-            with locks.held(connection, locks.spare(spare.name)):
-                _drop_if_spare(connection, spare.name)
-    for template in wanted.values():
+        if spare.mark.kind != marks.SPARE:
+            continue
+        if wanted[spare.mark.fingerprint] > 0:
+            wanted[spare.mark.fingerprint] -= 1
+            continue
+        with locks.held(connection, locks.spare(spare.name)):
+            _drop_if_spare(connection, spare.name)
+    lacking = [template for template in latest for _ in range(wanted[str(template.oid)])]
+    for template in lacking:
         _make(connection, template)
-    return bool(wanted)
+    return bool(lacking)
 
 
 def take(connection: Connection, template: Database, name: str, mark: Mark) -> bool:

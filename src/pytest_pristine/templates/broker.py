@@ -7,6 +7,7 @@ connection, with a key that only they were given. Nothing heavy may be imported 
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 import threading
 import traceback
@@ -121,11 +122,12 @@ class Broker:
 
     def announce(self, surroundings: Surroundings, *, databases: bool) -> None:
         """Tests that want a server were collected: find it now, and make the databases if they want those too."""
+        is_news = not self._wanted.is_set() or (databases and not self._databases_wanted)
+        self._databases_wanted |= databases
         self._wanted.set()
-        preparing = threading.Thread(
-            target=self._prepare, args=(surroundings,), kwargs={"databases": databases}, daemon=True
-        )
-        preparing.start()
+        if is_news:
+            prepare = functools.partial(self._prepare, surroundings, databases=databases)
+            threading.Thread(target=prepare, daemon=True).start()
 
     def server(self, surroundings: Surroundings) -> Handed:
         """The server."""

@@ -94,7 +94,7 @@ class Run:
             wanted = None if self._target is None else properties.read(connection, self._target)
             builder = Builder(connection, self._url, migrator, self._project, self.id, self._session, like=self._target)
             made = []
-            with builder.template(rebuild=rebuild) as template:
+            with builder.template(len(workers), rebuild=rebuild) as template:
                 mark = replace(self._mark(marks.CLONE), fingerprint=template.mark.fingerprint)
                 for worker in workers:
                     name = names.clone(self._target or f"{names.PREFIX}_{self._project}", self.id, worker)

@@ -59,10 +59,11 @@ class Builder:
     like: str | None = None
 
     @contextmanager
-    def template(self, *, rebuild: bool = False) -> Iterator[Database]:
+    def template(self, copies: int, *, rebuild: bool = False) -> Iterator[Database]:
         """The sealed template for the project as it is now, built if need be; nobody drops it within the context.
 
         Args:
+            copies: How many copies will be made of it now: the next run will need as many.
             rebuild: Build it even if an earlier session did.
 
         Raises:
@@ -74,7 +75,7 @@ class Builder:
             if known is not None and rebuild and known.mark.run != self.session:
                 databases.drop(self.connection, known.name)
                 known = None
-            yield self._use(known or self._build(fingerprint))
+            yield self._use(known or self._build(fingerprint), copies)
 
     def _fingerprint(self) -> str:
         server = self.connection.execute(_SERVER).fetchone()
@@ -94,9 +95,9 @@ class Builder:
                 return database
         return None
 
-    def _use(self, template: Database) -> Database:
+    def _use(self, template: Database, copies: int) -> Database:
         """Note that the template is used now."""
-        mark = replace(template.mark, used=datetime.now(UTC).isoformat(timespec="milliseconds"))
+        mark = replace(template.mark, used=datetime.now(UTC).isoformat(timespec="milliseconds"), copies=copies)
         databases.set_mark(self.connection, template.name, mark)
         return template
 
