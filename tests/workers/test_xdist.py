@@ -20,7 +20,7 @@ XDIST = ("-p", "xdist", "-q")
 def test_one_server_one_template_and_one_copy_for_each_worker(crew: Crew) -> None:
     """Three workers work in three copies, made in one run of one template that was migrated once; none is left."""
     migration = crew.project.path / "migrations/versions/0001_users.py"
-    migration.write_text(migration.read_text() + "\nopen('migrated', 'a').write('once ')\n")
+    migration.write_text(migration.read_text() + "    open('migrated', 'a').write('once ')\n")
     process = crew.project.start(*XDIST, "-n3", PRISTINE_LINGER="30")
     wait_until(lambda: (crew.project.path / "seen").exists() or process.poll() is not None, "the first test runs")
     copies = [mark for mark in crew.marks() if mark.kind == marks.CLONE]
@@ -180,10 +180,10 @@ def test_a_controller_that_is_killed(crew: Crew) -> None:
     process = crew.project.start(*XDIST, "-n2", PRISTINE_LINGER="30")
     wait_until((crew.project.path / "seen").exists, "the first test runs")
     assert marks.CLONE in crew.left()
-    workers = psutil.Process(process.pid).children(recursive=True)
+    workers = [each for each in psutil.Process(process.pid).children() if each.name().startswith("python")]
     process.kill()
     process.communicate()
-    psutil.wait_procs([worker for worker in workers if "-c" in worker.cmdline()], timeout=30)
+    psutil.wait_procs(workers, timeout=30)
     wait_until(lambda: crew.left() == [], "the keeper drops the databases")
     run = crew.project.run(*XDIST, "-n2")
     assert run.status == 0, run.output
