@@ -67,11 +67,13 @@ SPECIAL_AS_OWNER = "isolation/test_special.py -k 'owner and {}'"
 WAL = "postgres/test_wal.py -k '{}'"
 TRUNCATED = WAYS.format("(both_ways or filled_again)")
 SNAPSHOTS = "postgres/test_snapshots.py"
+LEASES = "workers/test_leases.py -k {}"
 UNMEANT = "isolation/test_unmeant.py -k '{}'"
 
 ISOLATION, WATCH, GATE = "isolation/isolation.py", "isolation/watch.py", "isolation/gate.py"
 GUIDED, PROBES, FRESHNESS = "isolation/wal_guided.py", "isolation/probes.py", "isolation/freshness.py"
 RESTORE, TRUNCATION, CATALOGUES = "isolation/restore.py", "isolation/truncation.py", "isolation/schema.py"
+SESSION = "isolation/session.py"
 BASELINE, LEFTOVERS, SESSIONS = "isolation/baseline.py", "isolation/leftovers.py", "postgres/sessions.py"
 
 MUTATIONS = [
@@ -208,7 +210,7 @@ MUTATIONS = [
              UNMEANT.format("always")),
     Mutation("isolation/system_catalogues.py", "FRESH_OR_OURS if self.is_compared else FRESH", "FRESH",
              UNMEANT.format("a_grant")),
-    Mutation(ISOLATION, '("TimeZone", ', '("search_path", ', "isolation/test_restore.py -k decide_how"),
+    Mutation(SESSION, '("TimeZone", ', '("search_path", ', "isolation/test_restore.py -k decide_how"),
     Mutation(CATALOGUES, "if not _UNTOLD.search(name)} or every", "if not _UNTOLD.search(name)}",
              SCHEMA.format("nothing_better")),
     # Large tables.
@@ -220,6 +222,23 @@ MUTATIONS = [
     Mutation(TRUNCATION, "except psycopg.errors.LockNotAvailable:", "except ZeroDivisionError:",
              BULK.format("reader")),
     Mutation(TRUNCATION, 'sql.SQL("ONLY {}")', 'sql.SQL("{}")', BULK.format("heirs")),
+    # Leases.
+    Mutation("postgres/locks.py", "yield free and not is_held(connection, lease(run))", "yield free",
+             LEASES.format("anchor")),
+    Mutation("postgres/engines.py", "if contested and mark is not None", "if not contested and mark is not None",
+             LEASES.format("taken_over")),
+    Mutation("templates/workspace.py", "if not held or not self._is_ours(connection):", "if not held:",
+             LEASES.format("taken_over")),
+    Mutation("templates/workspace.py", "databases.oid(connection, name) == self.oid or (", "(",
+             LEASES.format("comment")),
+    Mutation("templates/template.py", "and database.mark.fingerprint not in copied", "",
+             LEASES.format("needed")),
+    Mutation("templates/copies.py", "and found.mark.run == mark.run", "",
+             "templates/test_rebuild.py -k took_over"),
+    Mutation("templates/run.py", "if not free or self._is_anothers(target):", "if not free:",
+             "templates/test_target.py -k two_runs"),
+    Mutation("templates/in_place.py", " or _is_anothers(anchor.connection, target)", "",
+             "templates/test_in_place.py -k beside_a_copy"),
 ]  # fmt: skip
 
 

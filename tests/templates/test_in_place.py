@@ -24,6 +24,7 @@ from pytest_pristine.errors import (
 from pytest_pristine.postgres import connections, databases, emptying, marks
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.templates import in_place
+from pytest_pristine.templates.run import Run
 from pytest_pristine.templates.workspace import Workspace
 from tests.conftest import (
     SUPERUSER,
@@ -339,6 +340,17 @@ def test_a_second_run(place: Place) -> None:
         assert place.ask("SELECT name FROM users") == "root"
     with place.lease(Schema(DDL)):
         pass
+
+
+def test_a_run_beside_a_copy(place: Place) -> None:
+    """A run of another role that put a copy in the place of the database is not disturbed by one in place."""
+    place.mark()
+    run = Run(place.server.url, place.name, project="p", session="s")
+    with run.lease(Schema(DDL), "main") as workspace:
+        assert workspace.url.database == place.name
+        with pytest.raises(OccupiedError, match="another run works in it"), place.lease(Schema(DDL)):
+            pass
+        assert place.ask("SELECT name FROM users") == "root"
 
 
 def test_sessions_of_the_role_are_ended(place: Place) -> None:

@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Protocol
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import errors
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import PristineError, PrivilegeError, RestoreBlockedError, RestoreError, UnreachableError
-from pytest_pristine.isolation import blockers, gate, restore, restore_as_owner, schema
+from pytest_pristine.isolation import blockers, gate, restore, restore_as_owner, schema, session
 from pytest_pristine.isolation.baseline import Baseline
 from pytest_pristine.isolation.catalogue import Coverage, Relation
 from pytest_pristine.isolation.changes import Changes, Moment
@@ -27,21 +27,12 @@ from pytest_pristine.postgres import connections, wal
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.postgres.connections import Connection
 
-# Milliseconds that Postgres can wait for a lock at most.
-_LONGEST_TIMEOUT = 2**31 - 1
-
 # Seconds between two looks at somebody who blocks.
 _INTERVAL = 0.005
 # How often what triggers and functions write meanwhile is put back, too.
 _PASSES = 4
 # Bytes of WAL in a test from which tables may be better truncated.
 _BULK = 512 * 1024
-
-# The first major version in which event triggers can be switched off for a session.
-_FIRST_WITH_EVENT_TRIGGERS_OFF = 17
-_FIRST_WITH_TRANSACTION_TIMEOUT = 17
-
-_TEXTS = ("TimeZone", "search_path", "lc_monetary", "bytea_output", "xmlbinary", "quote_all_identifiers")
 
 _log = logging.getLogger("pytest_pristine")
 
@@ -125,7 +116,7 @@ class Isolation:
 
     def _record_on(self, connection: Connection, reading: Connection) -> Watch:
         try:
-            _prepare(reading, self._capabilities, self._timeout, self._kept)
+            session.prepare(reading, self._capabilities, self._timeout, self._kept)
             return Watch.begin(connection, reading, self._coverage, replica=self._replica)
         except _BLOCKED:
             error = blockers.explain(reading, self._timeout)
@@ -370,8 +361,8 @@ class Isolation:
         try:
             self._hold(connection)
             # What a test does to them must not change how rows are written as text.
-            self._kept = self._kept or _texts(connection)
-            _prepare(connection, self._capabilities, self._timeout, self._kept)
+            self._kept = self._kept or session.texts(connection)
+            session.prepare(connection, self._capabilities, self._timeout, self._kept)
         except BaseException:
             connection.close()
             raise
@@ -395,49 +386,3 @@ def _reason(error: psycopg.Error) -> str:
     _log.debug("a restore failed", exc_info=error)
     said = str(error).strip().splitlines()
     return f"{said[0] if said else type(error).__name__} ({error.sqlstate or 'no SQLSTATE'})"
-
-
-def _texts(connection: Connection) -> dict[str, str]:
-    """The settings that decide how values are written as text, and how queries of the application read them."""
-    query = sql.SQL(", ").join(sql.SQL("current_setting({})").format(sql.Literal(name)) for name in _TEXTS)
-    row = connection.execute(sql.SQL("SELECT ") + query).fetchone()
-    return dict(zip(_TEXTS, map(str, row or ()), strict=True))
-
-
-def _prepare(connection: Connection, can: Capabilities, timeout: float, kept: dict[str, str]) -> None:
-    """Set what holds for all restores once: changing the replication role empties the connection's plan cache."""
-    settings = {
-        "lock_timeout": f"{min(max(round(timeout * 1000), 1), _LONGEST_TIMEOUT)}ms",  # 0 would be for ever
-        # The database may have settings of its own, meant for the application.
-        "statement_timeout": "0",
-        "idle_session_timeout": "0",
-        "idle_in_transaction_session_timeout": "0",
-        "default_transaction_isolation": "read committed",
-        "default_transaction_read_only": "off",
-        "row_security": "off",
-        # What is lost in a crash is made anew.
-        "synchronous_commit": "off",
-        # Rows are kept as text, which must say all there is to say about a value.
-        "client_encoding": "UTF8",
-        "extra_float_digits": "3",
-        "datestyle": "ISO",
-        "intervalstyle": "postgres",
-        "array_nulls": "on",
-        "xmloption": "content",
-        # A probe names hundreds of relations and takes less time than compiling it would.
-        "jit": "off",
-        "plan_cache_mode": "force_generic_plan",
-    }
-    if can.replica:
-        settings["session_replication_role"] = "replica"
-    if can.superuser and can.major >= _FIRST_WITH_EVENT_TRIGGERS_OFF:
-        # One of the application's would note that we switch triggers off and on.
-        settings["event_triggers"] = "off"
-    if can.major >= _FIRST_WITH_TRANSACTION_TIMEOUT:
-        settings["transaction_timeout"] = "0"
-    with connection.pipeline():
-        for name, value in settings.items():
-            connection.execute(sql.SQL("SET {} TO {}").format(sql.Identifier(name), sql.Literal(value)))
-        for name, value in kept.items():
-            # The value of search_path is a list, which SET would take for one name.
-            connection.execute("SELECT set_config(%s, %s, false)", [name, value])
