@@ -108,7 +108,7 @@ def _make_beside(connection: Connection, template: Database, mark: Mark, wanted:
         if current is None or not current.sealed:
             raise RestoreError(
                 f"the template {template.name!r}, to make the worker's database anew",
-                "another run has dropped it",
+                "it is gone: another run has dropped it, or the data of the server were lost and made anew",
                 ["run the tests again"],
             )
         make(connection, current, name, mark, wanted)
