@@ -158,7 +158,7 @@ def test_status(up_home: Home, port: str) -> None:
     assert run.status == 0
     lines = run.output.splitlines()
     assert re.fullmatch(rf"home: {up_home.path}, [\d.]+ MB", lines[0])
-    (line,) = (line for line in lines if line.startswith(f"up-{port}: running, 0 leases, "))
+    (line,) = (line for line in lines if line.startswith(f"up-{port}: running, held by 0 runs, "))
     assert line.endswith(f" MB, postgresql://appapp:***@127.0.0.1:{port}/appapp_test")
     assert PASSWORD not in run.output
 
@@ -389,7 +389,7 @@ def test_status_of_a_server_that_runs_share(home: Home, project_at: Callable[[Ho
     """The status shows the server that runs share, how many hold it, and the templates that it keeps."""
     assert project_at(home).run(PRISTINE_LINGER="60").status == 0
     shown = pristine(home, "status").output
-    assert f"{home.server().name}: running, 0 leases" in shown
+    assert f"{home.server().name}: running, held by 0 runs" in shown
     assert re.search(r"^  pristine_\w+: template of \w+, 0 sessions, [\d.]+ MB, used \d+ s ago$", shown, re.MULTILINE)
 
 

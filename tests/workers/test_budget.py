@@ -37,20 +37,21 @@ def test_what_each_worker_may_have(of: Budget, workers: int, expected: int) -> N
         (
             Budget(100, 3, 10), 30, None, "max_connections 100 - 3 reserved - 10 used = 87 free",
             ["set max_connections of the server to 133 or more, and restart it",
-             "or run fewer workers: pytest -n 21", "or have each need fewer: --pristine-pool"],
+             "or run fewer workers: pytest -n 21"],
         ),
         (
             Budget(100, 3, 10), 8, 20, "max_connections 100 - 3 reserved - 10 used = 87 free",
             ["set max_connections of the server to 189 or more, and restart it",
-             "or run fewer workers: pytest -n 3", "or have each need fewer: --pristine-pool"],
+             "or run fewer workers: pytest -n 3", "or have each need fewer: --pristine-pool=8"],
         ),
         (
-            Budget(100, 3, 10, role=5, used_by_role=2), 1, None, "a limit of 5 for the role - 2 used = 3 free",
-            ["as a superuser: ALTER ROLE ... CONNECTION LIMIT 6", "or have each need fewer: --pristine-pool"],
+            Budget(100, 3, 10, role=5, used_by_role=2, role_name="an app"), 1, None,
+            "a limit of 5 for the role - 2 used = 3 free",
+            ['as a superuser: ALTER ROLE "an app" CONNECTION LIMIT 6', "or have each need fewer: --pristine-pool=1"],
         ),
         (
-            Budget(100, 3, 10, database=2), 1, 1, "a limit of 2 for the database",
-            ["as its owner: ALTER DATABASE ... CONNECTION LIMIT 3"],
+            Budget(100, 3, 10, database=2, database_name="app_test"), 1, 1, "a limit of 2 for the database",
+            ['as its owner: ALTER DATABASE "app_test" CONNECTION LIMIT 3'],
         ),
         (
             Budget(5, 3, 2), 1, 1, "max_connections 5 - 3 reserved - 2 used = 0 free",

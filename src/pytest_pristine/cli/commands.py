@@ -10,7 +10,7 @@ from dataclasses import asdict
 import shtab
 
 from pytest_pristine.cli import foreground, parser, project, psql, setting_up, wording
-from pytest_pristine.postgres import connections, urls
+from pytest_pristine.postgres import urls
 from pytest_pristine.servers import home, inventory, up
 from pytest_pristine.servers.up import Running
 from pytest_pristine.templates.pruning import Pruner, Removal
@@ -51,11 +51,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _prune(arguments: argparse.Namespace) -> int:
     settings = project.read()
-    url = settings.url.value
-    named = None if url is None else urls.parse(url, settings.url.origin)
-    if named is not None and settings.url.explicit:
-        connections.connect_or_explain(named, "prune", settings.url.origin).close()
-    pruner = Pruner(home.locate(settings.home), arguments.dry_run, named)
+    pruner = Pruner(home.locate(settings.home), arguments.dry_run, settings.url)
     removed: list[Removal] = []
     try:
         removed.extend(pruner.prune(everything=arguments.all, limit=arguments.max_size))

@@ -16,14 +16,14 @@ def of_inventory(found: Inventory) -> Iterator[str]:
     """Servers, runs and databases, a line each."""
     yield f"home: {found.home}, {size(found.bytes)}"
     for server in found.servers:
-        held = f", {server.leases} leases" if server.state == "running" else ""
+        held = f", held by {_number(server.leases, 'run')}" if server.state == "running" else ""
         where = f", {server.address}" if server.address is not None else ""
         keeper = "" if server.keeper is None else ", with a keeper"
         yield f"{server.name}: {server.state}{held}{keeper}, {size(server.bytes)}{where}"
         yield from _contents(server)
     if found.named is not None:
         problem = f": {found.named.problem}" if found.named.problem else ""
-        yield f"{found.named.address} ({found.named.origin}){problem}"
+        yield f"{found.named.address or 'no server'} ({found.named.origin}){problem}"
         yield from _contents(found.named)
     for copy in found.copies:
         yield f"programs of {copy.name}: {size(copy.bytes)}{'' if copy.installed else ', no longer installed'}"
@@ -34,14 +34,18 @@ def of_inventory(found: Inventory) -> Iterator[str]:
 def _contents(server: Server | Named) -> Iterator[str]:
     for run in server.runs:
         state = "holds its lease" if run.alive else "is over; the next run drops its databases"
-        many = f"{run.databases} database{'' if run.databases == 1 else 's'}, {size(run.bytes)}"
+        many = f"{_number(run.databases, 'database')}, {size(run.bytes)}"
         yield f"  run {run.id} of {run.project}: {run.owner}, for {_age(run.since)}, {many}, {state}"
     for each in server.databases:
         ages = (("made", each.since), ("used", each.used))
         times = "".join(f", {verb} {_age(at)} ago" for verb, at in ages if at)
         whose = f" for run {each.run}" if each.since and each.run else ""
-        what = f"{each.kind} of {each.project}{whose}, {each.sessions} sessions, {size(each.bytes)}"
+        what = f"{each.kind} of {each.project}{whose}, {_number(each.sessions, 'session')}, {size(each.bytes)}"
         yield f"  {each.name}: {what}{times}"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _age(since: str) -> str:

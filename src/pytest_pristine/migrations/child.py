@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import psutil
 from pytest_pristine.migrations.messages import Request
 from pytest_pristine.migrations.surroundings import Surroundings
 
+_running: set[subprocess.Popen[bytes]] = set()
 # Directories are named for the process that makes them.
 _OF_A_PROCESS = re.compile(r"pristine-(\d+)-\w+")
 
@@ -68,18 +69,17 @@ def ask(
         answer = Path(scratch) / "answer.json"
         path = os.pathsep.join([*around.path, request.directory])
         try:
-            done = subprocess.run(  # noqa: S603 - the command is ours
+            status = _run(
                 # Without -P modules beside alembic.ini would shadow the standard library's.
                 [sys.executable, "-P", "-m", module, str(answer), *arguments],
-                input=json.dumps(asdict(request)).encode(),
+                json.dumps(asdict(request)).encode(),
+                limit,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=request.directory,
                 env={**around.environ, **variables, "PYTHONPATH": path},
-                timeout=limit,
-                check=False,
             )
-            end = f"ended with status {done.returncode} before it was done"
+            end = f"ended with status {status} before it was done"
         except subprocess.TimeoutExpired:
             end = f"was not done within {limit:g} s and was ended"
         output.seek(0)
@@ -87,6 +87,26 @@ def ask(
         if not answer.exists():
             return Reply(None, said, end)
         return Reply(json.loads(answer.read_text(encoding="utf-8")), said)
+
+
+def end_all() -> None:
+    """End the processes that other threads wait for: what they do is no longer needed."""
+    for process in tuple(_running):
+        process.terminate()
+
+
+def _run(command: Sequence[str], given: bytes, limit: float | None, **options: Any) -> int:  # noqa: ANN401 - Popen's
+    """Run a process to its end; gives its exit status. It never outlives the waiting for it."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, **options) as process:  # noqa: S603 - the command is ours
+        _running.add(process)
+        try:
+            process.communicate(given, timeout=limit)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            _running.discard(process)
+        return process.returncode
 
 
 def _sweep(directory: Path) -> None:

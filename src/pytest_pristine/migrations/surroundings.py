@@ -28,3 +28,10 @@ class Surroundings:
     def extend_path(self) -> None:
         """Have this process find the modules, too, that are found there."""
         sys.path.extend(entry for entry in self.path if entry not in sys.path)
+
+    def differ(self, other: Surroundings) -> bool:
+        """Whether a migration may find something else here. What pytest tells of itself does not matter."""
+        return self.path != other.path or self._told() != other._told()
+
+    def _told(self) -> dict[str, str]:
+        return {name: value for name, value in self.environ.items() if not name.startswith("PYTEST_")}

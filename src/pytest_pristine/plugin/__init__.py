@@ -3,6 +3,7 @@
 from pytest_pristine.plugin.distribution import (
     pytest_configure_node,
     pytest_itemcollected,
+    pytest_testnodedown,
     pytest_xdist_node_collection_finished,
     pytest_xdist_setupnodes,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "pytest_itemcollected",
     "pytest_report_collectionfinish",
     "pytest_runtest_makereport",
+    "pytest_testnodedown",
     "pytest_unconfigure",
     "pytest_xdist_node_collection_finished",
     "pytest_xdist_setupnodes",

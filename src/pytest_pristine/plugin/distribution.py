@@ -35,17 +35,20 @@ def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - a class of pytes
 
 def _is_here(spec: Any) -> bool:  # noqa: ANN401 - a class of execnet
     """Whether a worker is on this machine and runs the same Python."""
-    return bool(spec.popen) and not spec.python
+    return bool(spec.popen) and not spec.python and not spec.via
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """In a worker: say at the first test that wants a server that there is one, so that it is found meanwhile."""
+    """In a worker: say at the first test that wants a server that there is one, so that it is found meanwhile.
+
+    It is a hint: the test may be left out.
+    """
     config = item.config
-    if not state.is_to_announce(config) or any(getattr(config.option, name, None) for name in _SELECTING):
+    if not state.is_to_hint(config) or any(getattr(config.option, name, None) for name in _SELECTING):
         return
-    if collection.needs_server(item):
-        state.announce(config, databases=collection.needs_database(item))
+    if collection.runs_tests(config) and collection.needs_server(item):
+        state.hint(config, databases=collection.needs_database(item))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -60,5 +63,12 @@ def pytest_xdist_node_collection_finished(node: Any) -> None:  # noqa: ANN401 - 
     except PristineError as error:
         raise pytest.UsageError(f"pytest-pristine\n{error}") from error
     if settled is not None:
-        for line in (*broker.said, *state.describe(config)):
+        state.say(config)
+        for line in state.describe(config):
             state.show(config, line)
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - a class of pytest-xdist
+    """In the controller: show what came up while tests ran."""
+    state.say(node.config)

@@ -54,7 +54,7 @@ def pytest_runtest_makereport(
         error = call.excinfo.value
         first = state.tell(item.config, error, item.nodeid)
         # The first line is all that a summary shows.
-        reason = (error.found or error.sought).splitlines()[0]
+        reason = (error.found if len(error.found.split()) > 1 else f"{error.sought}: {error.found}").splitlines()[0]
         told = str(error) if first == item.nodeid else f"the same error as in {first}"
         report.longrepr = f"pytest-pristine: {reason}\n{told}"
     elif (report.longrepr or report.sections) and (server := state.found(item.config)) is not None:

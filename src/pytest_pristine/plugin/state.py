@@ -24,7 +24,7 @@ CONTACT = "pristine_contact"
 _SERVER = pytest.StashKey["PostgresServer"]()
 _BROKER = pytest.StashKey["Broker"]()
 _BROKING = pytest.StashKey["Broking"]()
-_ANNOUNCED = pytest.StashKey[bool]()
+_HINTED = pytest.StashKey[bool]()
 _DESCRIBED = pytest.StashKey[bool]()
 _TOLD = pytest.StashKey[list[tuple[Exception, str]]]()
 _MAIN = "main"
@@ -80,17 +80,24 @@ def broker(config: pytest.Config) -> Broker | None:
     return config.stash.get(_BROKER, None)
 
 
-def is_to_announce(config: pytest.Config) -> bool:
-    """Whether this is a worker that has not said yet that tests want a server."""
-    return _ANNOUNCED not in config.stash and _broking(config) is not None
+def is_to_hint(config: pytest.Config) -> bool:
+    """Whether this is a worker that has not met a test yet which wants a server."""
+    return _HINTED not in config.stash and _broking(config) is not None
+
+
+def hint(config: pytest.Config, *, databases: bool) -> None:
+    """In a worker: say that a test wants a server, and whether it wants a database. It may be left out later."""
+    asking = _broking(config)
+    if asking is not None:
+        asking.hint(databases=databases)
+        config.stash[_HINTED] = True
 
 
 def announce(config: pytest.Config, *, databases: bool) -> None:
-    """In a worker: say that tests want a server, and whether they want databases; once for each of the two."""
-    asking, before = _broking(config), config.stash.get(_ANNOUNCED, None)
-    if asking is not None and (before is None or (databases and not before)):
+    """In a worker: say that tests which will be run want a server, and whether they want databases."""
+    asking = _broking(config)
+    if asking is not None:
         asking.announce(databases=databases)
-        config.stash[_ANNOUNCED] = databases
 
 
 def _broking(config: pytest.Config) -> Broking | None:
@@ -124,7 +131,15 @@ def describe(config: pytest.Config) -> list[str]:
         *(f"pristine: passed over {rejection.source}: {rejection.reason}" for rejection in preferred),
         f"pristine: {server}",
         f"pristine: {ways.describe(server.capabilities)}",
+        *([f"pristine: {share}"] if (share := server.share) else []),
     ]
+
+
+def say(config: pytest.Config) -> None:
+    """In the process that directs a run: show what the broker has to say by now."""
+    directing = broker(config)
+    while directing is not None and directing.said:
+        show(config, directing.said.pop(0))
 
 
 def is_described(config: pytest.Config) -> bool:
@@ -154,14 +169,18 @@ def tell(config: pytest.Config, error: Exception, test: str) -> str:
 
 def close(config: pytest.Config) -> None:
     """Give the server back, and in the process that directs a run end it first."""
-    directing, server = broker(config), found(config)
-    if directing is not None:
-        directing.close()
-        del config.stash[_BROKER]
-    if _SERVER in config.stash:
-        del config.stash[_SERVER]
-    if server is not None:
-        server.server.release()
+    directing = broker(config)
+    try:
+        if directing is not None:
+            directing.close()
+    finally:
+        server = found(config)
+        if directing is not None:
+            del config.stash[_BROKER]
+        if _SERVER in config.stash:
+            del config.stash[_SERVER]
+        if server is not None:
+            server.server.release()
 
 
 def is_xdist_worker(config: pytest.Config) -> bool:

@@ -16,8 +16,9 @@ from pytest_pristine.postgres.connections import Connection
 PATIENCE = 2.0
 
 
-def _nobody_can() -> None:
+def _nobody_can() -> bool:
     """A server that is not ours is started by others."""
+    return False
 
 
 class Anchor:
@@ -27,7 +28,7 @@ class Anchor:
         connection: The connection as it is, broken or not.
     """
 
-    def __init__(self, url: URL, purpose: str, revive: Callable[[], None] = _nobody_can) -> None:
+    def __init__(self, url: URL, purpose: str, revive: Callable[[], bool] = _nobody_can) -> None:
         """Connect.
 
         Args:
@@ -72,8 +73,8 @@ class Anchor:
             RestoreError: Another run took over meanwhile.
         """
         if os.getpid() != self._pid:
-            # We are a fork: on the connection, which is never closed here, our parent goes on.
-            self._inherited = self.connection
+            # We are a fork: on the connection, which is never closed here, our parent goes on, and keeps what it holds.
+            self._inherited, self._alone = self.connection, []
             self.connection, self._pid = self._connect_again(), os.getpid()
         try:
             self.connection.execute("SELECT 1")
@@ -103,7 +104,8 @@ class Anchor:
 
     def close(self) -> None:
         """End the connection, and give all locks back."""
-        self.connection.close()
+        if os.getpid() == self._pid:  # a fork leaves it to its parent
+            self.connection.close()
 
 
 def _check_held(subject: str, *, held: bool) -> None:

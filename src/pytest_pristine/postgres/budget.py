@@ -28,7 +28,8 @@ _QUERY = """
            CASE WHEN r.rolsuper THEN -1 ELSE r.rolconnlimit END,
            (SELECT count(*) FROM pg_stat_activity WHERE usesysid = r.oid),
            CASE WHEN r.rolsuper THEN -1
-                ELSE coalesce((SELECT datconnlimit FROM pg_database WHERE datname = %s), -1) END
+                ELSE coalesce((SELECT datconnlimit FROM pg_database WHERE datname = %s), -1) END,
+           r.rolname
     FROM pg_roles r WHERE r.rolname = current_user
 """
 _MAY_USE_RESERVED = """
@@ -49,6 +50,8 @@ class Budget:
         role: How many our role may have; -1 for any number.
         used_by_role: How many it has.
         database: How many may be connected to a database like the one that the user named; -1 for any number.
+        role_name: The role.
+        database_name: That database; empty where none was named.
     """
 
     maximum: int
@@ -57,6 +60,8 @@ class Budget:
     role: int = -1
     used_by_role: int = 0
     database: int = -1
+    role_name: str = ""
+    database_name: str = ""
 
     @property
     def free(self) -> int:
@@ -89,11 +94,19 @@ class Budget:
         change = f"set max_connections of the server to {needed + self.reserved + self.used} or more, and restart it"
         if self.role >= 0 and self.free < self.maximum - self.reserved - self.used:
             limit = f"a limit of {self.role} for the role - {self.used_by_role} used = {self.free} free"
-            change = f"as a superuser: ALTER ROLE ... CONNECTION LIMIT {needed + self.used_by_role}"
+            statement = sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(
+                sql.Identifier(self.role_name), sql.Literal(needed + self.used_by_role)
+            )
+            change = f"as a superuser: {statement.as_string(None)}"
         if 0 <= self.database < least + OURS:
             limit = f"a limit of {self.database} for the database"
-            change = f"as its owner: ALTER DATABASE ... CONNECTION LIMIT {least + OURS}"
+            statement = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(
+                sql.Identifier(self.database_name), sql.Literal(least + OURS)
+            )
+            change = f"as its owner: {statement.as_string(None)}"
         fewer = self.free // (least + OURS)
+        most = self.free // workers - OURS
+        most = most if self.database < 0 else min(most, self.database - OURS)
         who = f"{workers} worker{'' if workers == 1 else 's'}"
         return TooFewConnectionsError(
             f"{needed} connections: {who}, each with {least} for tests and {OURS} to restore",
@@ -101,7 +114,7 @@ class Budget:
             [
                 change,
                 *([f"or run fewer workers: pytest -n {fewer}"] if 0 < fewer < workers else []),
-                *(["or have each need fewer: --pristine-pool"] if least > 1 else []),
+                *([f"or have each need fewer: --pristine-pool={most}"] if 0 < most < least else []),
             ],
         )
 
@@ -116,4 +129,5 @@ def read(connection: Connection, like: str | None = None) -> Budget:
     row = connection.execute(_ASK, [like]).fetchone()
     if row is None:
         raise LookupError("the current role is not in pg_roles")
-    return Budget(*(int(str(number)) for number in row))
+    maximum, reserved, used, limit, used_by_role, of_database = (int(str(number)) for number in row[:-1])
+    return Budget(maximum, reserved, used, limit, used_by_role, of_database, str(row[-1]), like or "")

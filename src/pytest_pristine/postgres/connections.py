@@ -234,4 +234,6 @@ def _databases(url: URL) -> dict[str, bool] | None:
 
 def _createdb(url: URL) -> str:
     statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(str(url.database))).as_string(None)
-    return f"psql \"{urls.show(url.set(database='postgres'))}\" -c '{statement}'"
+    # Without its password, for which psql asks.
+    bare = urls.show(url.set(database="postgres", password=None))
+    return f"psql \"{bare}\" -c '{statement}'"

@@ -187,6 +187,12 @@ def allow_connections(connection: Connection, name: str, *, allow: bool) -> None
     connection.execute(statement.format(sql.Identifier(name), sql.Literal(allow)))
 
 
+def allows_connections(connection: Connection, name: str) -> bool:
+    """Whether clients may connect to the database of that name."""
+    query = "SELECT datallowconn FROM pg_database WHERE datname = %s"
+    return connection.execute(query, [name]).fetchone() == (True,)
+
+
 def drop(connection: Connection, name: str) -> None:
     """Drop a database that carries our mark, sealed or not, and end the sessions in it.
 

@@ -41,11 +41,13 @@ def drop(connection: Connection, url: URL, run: str | None = None) -> None:
     for database in sorted(made_by_runs(connection), key=lambda each: each.mark.run != run):
         try:
             drop_one(connection, url, database, run)
+        except LookupError:
+            pass  # somebody else was faster
         except (psycopg.Error, PristineError) as error:
             if connection.closed:
                 raise
             # Another role's, say: whoever may drop it does so at the end of a run of theirs.
-            _log.warning("%s is over and cannot be dropped: %s", database.name, error)
+            _log.warning("%s is over and cannot be dropped: %s", database.name, told(error))
 
 
 def drop_one(connection: Connection, url: URL, database: Database, run: str | None = None) -> None:
@@ -54,6 +56,7 @@ def drop_one(connection: Connection, url: URL, database: Database, run: str | No
     Raises:
         PristineError: It cannot be dropped.
         psycopg.Error: The same.
+        LookupError: It is not there any more.
     """
     if database.mark.run == run:
         _drop(connection, url, database)
@@ -62,6 +65,28 @@ def drop_one(connection: Connection, url: URL, database: Database, run: str | No
         # Another run may have dropped it since it was listed, or made it something else.
         if over and _is_as_it_was(connection, database):
             _drop(connection, url, database)
+
+
+def open_again(connection: Connection, name: str) -> bool:
+    """Open the database that the user named, if a run that is over has left it closed; gives whether it was.
+
+    Args:
+        connection: To the server's maintenance database.
+        name: The database.
+    """
+    found = databases.find(connection, name)
+    if found is None or found.mark.kind != marks.TARGET or databases.allows_connections(connection, name):
+        return False
+    with locks.lapsed(connection, found.mark.run) as over:
+        if over:
+            databases.allow_connections(connection, name, allow=True)
+        return over
+
+
+def told(error: Exception) -> str:
+    """An error within a sentence."""
+    said = error.found if isinstance(error, PristineError) else str(error)
+    return " ".join(said.split())
 
 
 def _is_as_it_was(connection: Connection, database: Database) -> bool:

@@ -11,10 +11,10 @@ from pathlib import Path
 import psycopg
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import ServerError
+from pytest_pristine.errors import NotAPostgresUrlError, ServerError
 from pytest_pristine.postgres import connections, databases, lapsed, locks, marks, urls
 from pytest_pristine.postgres.marks import Mark
-from pytest_pristine.servers import home, keeper, leases, wheels
+from pytest_pristine.servers import home, keeper, leases, named, wheels
 from pytest_pristine.settings import Value
 
 BINARIES = "binaries"
@@ -102,7 +102,7 @@ class Named:
     """The server that the settings name by URL.
 
     Attributes:
-        address: The URL, without its password.
+        address: The URL, without its password; empty when it is none.
         origin: The setting.
         problem: Why it cannot be looked at; empty when it can.
         runs: Runs that have databases on it, the oldest first.
@@ -161,11 +161,10 @@ def take(directory: Path, url: Value[str | None] | None = None) -> Inventory:
 
     Raises:
         SettingError: The directory is not ours to read.
-        NotAPostgresUrlError: The URL is none.
     """
     servers = tuple(_server(path) for path in home.servers(directory) if path.is_dir())
-    named = None if url is None or url.value is None else _named(urls.parse(url.value, url.origin), url.origin)
-    return Inventory(str(directory), size(directory), servers, tuple(_copies(directory)), named)
+    there = None if url is None or url.value is None else _named(url.value, url.origin)
+    return Inventory(str(directory), size(directory), servers, tuple(_copies(directory)), there)
 
 
 def maintenance(url: URL, purpose: str) -> connections.Connection:
@@ -205,8 +204,13 @@ def _server(directory: Path) -> Server:
     )  # fmt: skip
 
 
-def _named(url: URL, origin: str) -> Named:
+def _named(text: str, origin: str) -> Named:
     try:
+        url = urls.parse(text, origin)
+    except NotAPostgresUrlError as error:
+        return Named("", origin, error.found)
+    try:
+        named.connect(url, "status", origin).close()
         return Named(urls.show(url), origin, "", *_contents(url))
     except ServerError as error:
         return Named(urls.show(url), origin, error.found)

@@ -26,6 +26,8 @@ from pytest_pristine.servers.cluster import Cluster
 
 # Seconds between two looks at the leases.
 _INTERVAL = 0.25
+# Seconds between two tries to drop what a process that is not quite dead still holds.
+_PAUSE = 1.0
 # Seconds that a new keeper waits for one that was killed and is not quite dead.
 _PATIENCE = 5
 _LOCK = "keeper.lock"
@@ -99,7 +101,7 @@ def keep(server: Kept) -> None:
     Both happen under the server's lock: a run that comes next finds neither, and starts both.
     """
     needed: float | None = None
-    prepared = False
+    prepared, again = False, 0.0
     while True:
         with server.lock():
             held = leases.held(server.directory)
@@ -110,14 +112,14 @@ def keep(server: Kept) -> None:
                 # It lets nobody in who is not there already: stopped now, it is started again by those who need it.
                 server.stop()
             if held:
-                prepared = False
+                prepared, again = False, 0.0
             elif time.monotonic() - needed >= leases.linger(server.directory):
                 leases.sweep(server.directory)
                 (server.directory / _PID).unlink(missing_ok=True)
                 server.stop()
                 return
-        if not held and not prepared:
-            prepared = not _tidy(server)
+        if not held and not prepared and time.monotonic() >= again:
+            prepared, again = not _tidy(server), time.monotonic() + _PAUSE
         time.sleep(_INTERVAL)
 
 
@@ -138,7 +140,7 @@ def _tidy(server: Kept) -> bool:
             lapsed.drop(connection, url)
             made = spares.prepare(connection)
             return made or any(True for _ in lapsed.made_by_runs(connection))
-    except (psycopg.Error, ServerError) as error:
+    except (psycopg.Error, ServerError, LookupError) as error:
         _say(f"it was not made ready for the next run: {error}")
         return False
 

@@ -89,11 +89,13 @@ def _lease(settings: Settings, installation: Installation, account: Account | No
         keeper.ensure(cluster.directory)
         lease.release()
 
-    def revive() -> None:
+    def revive() -> bool:
         with cluster.lock():
-            if cluster.running() is None:
-                _log.warning("the server in %s died, and is started again", cluster.directory)
-                _start_kept(cluster, installation.provide(directory, account), url.port if url.host else None)
+            if cluster.running() is not None:
+                return False
+            _log.warning("the server in %s died, and is started again", cluster.directory)
+            _start_kept(cluster, installation.provide(directory, account), url.port if url.host else None)
+            return True
 
     return Offer(url, installation.how, release=release, revive=revive)
 

@@ -16,6 +16,11 @@ def _nothing() -> None:
     """There is nothing to do."""
 
 
+def _nobody_can() -> bool:
+    """A server that is not ours is started by others."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A server that answers.
@@ -26,7 +31,8 @@ class Offer:
         how: What it is, for people: "embedded", "TEST_DATABASE_URL".
         named: The user named this very server for this run: no other will do, whatever it lacks.
         release: Gives it back; a server of ours stops when nobody holds it any longer.
-        revive: Starts it again if it died and is ours. It raises `ServerError` when it does not come up.
+        revive: Starts it again if it died and is ours; gives whether it was. It raises `ServerError` when it does not
+            come up.
     """
 
     url: URL
@@ -34,11 +40,11 @@ class Offer:
     target: str | None = None
     named: bool = False
     release: Callable[[], None] = _nothing
-    revive: Callable[[], None] = _nothing
+    revive: Callable[[], bool] = _nobody_can
 
     def without_actions(self) -> Offer:
         """The offer for another process: this one gives the server back."""
-        return replace(self, release=_nothing, revive=_nothing)
+        return replace(self, release=_nothing, revive=_nobody_can)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pytest_pristine.errors import UnreachableError
-from pytest_pristine.postgres import connections, poolers, urls
+from pytest_pristine.postgres import poolers, urls
+from pytest_pristine.servers import named
 from pytest_pristine.servers.needs import Needs
 from pytest_pristine.servers.sources import Found, Offer, Rejection, ready
 from pytest_pristine.settings import Settings
@@ -26,10 +27,11 @@ class Url:
         text, origin = settings.url.value, settings.url.origin
         if text is None:
             reason = f"{origin} is empty" if settings.url.explicit else "no URL is given"
-            return Rejection(self.name, reason, f"set TEST_DATABASE_URL, for example to {urls.EXAMPLE}")
+            remedy = f"set TEST_DATABASE_URL, for example to {urls.EXAMPLE}"
+            return Rejection(self.name, reason, remedy, notable=settings.url.explicit)
         url = urls.parse(text, origin)
         try:
-            with connections.connect_or_explain(url, "find", origin) as connection:
+            with named.connect(url, "find", origin) as connection:
                 poolers.check(connection, url, origin)
         except UnreachableError as error:
             if settings.url.explicit or settings.server.value == self.name:

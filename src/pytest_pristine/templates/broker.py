@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import secrets
+import socket
+import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,7 +32,13 @@ if TYPE_CHECKING:
     from pytest_pristine.templates.workspace import Copy
 
 _LOOPBACK = "127.0.0.1"
+# What runs migrations in another process.
+_CHILD = "pytest_pristine.migrations.child"
 _KEY_BYTES = 32
+# Connections that wait to be accepted: a connection beyond them would be lost, and its worker wait for ever.
+_BACKLOG = 1024
+# Seconds between two tries of an accept that fails, for want of file descriptors say.
+_PAUSE = 0.1
 
 
 class Pipe(Protocol):
@@ -80,17 +90,16 @@ class Broker:
         self._workers = list(workers)
         # One thread for each worker: whoever comes first does the work, and the others wait for it.
         self._lock = threading.Lock()
-        self._wanted = threading.Event()
-        self._databases_wanted = False
+        self._is_certain = False
         self._closed = False
         self._server: PostgresServer | PristineError | None = None
-        self._failure: PristineError | None = None
+        self._failure: tuple[PristineError, Surroundings] | None = None
         self._run: Run | None = None
         self._copies: dict[str, Copy] = {}
-        self._given: set[str] = set()
+        self._given: dict[str, int] = {}
         key = secrets.token_bytes(_KEY_BYTES)
         # Whoever connects proves that he has the key in a thread of his own: nobody else waits for him.
-        self._listener = Listener((_LOOPBACK, 0))
+        self._listener = Listener((_LOOPBACK, 0), backlog=_BACKLOG)
         self.contact = Contact(int(self._listener.address[1]), key)
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -101,33 +110,45 @@ class Broker:
         return None if self._server is None or isinstance(self._server, PristineError) else self._server
 
     def settle(self) -> PostgresServer | None:
-        """Wait until the server is found that workers want; None when none wants one.
+        """The server, when a worker has collected tests that want one; None when none has so far.
 
         Raises:
             PristineError: There is none, or it cannot be used.
         """
-        if not self._wanted.is_set():
+        if not self._is_certain:
             return None
-        with self._lock:
-            return self._the_server()
+        if isinstance(self._server, PristineError):
+            raise self._server
+        return self._server
 
     def close(self) -> None:
-        """End the run: no more answers, and its databases are dropped."""
+        """End the run: no more answers, and its databases are dropped. Migrations that go on are ended."""
         self._closed = True
+        with contextlib.suppress(OSError):
+            socket.create_connection((_LOOPBACK, self.contact.port)).close()  # wakes who accepts
         self._listener.close()
+        child = sys.modules.get(_CHILD)
+        if child is not None:
+            child.end_all()
         with self._lock:
             self._end_run()
 
     # What workers ask. Each method is run in a thread of its own.
 
+    def hint(self, surroundings: Surroundings, *, databases: bool) -> None:
+        """A test that wants a server was collected, and may still be left out: find it now, while others are collected.
+
+        Args:
+            surroundings: Those of the worker.
+            databases: It wants a database, too.
+        """
+        prepare = functools.partial(self._prepare, surroundings, databases=databases)
+        threading.Thread(target=prepare, daemon=True).start()
+
     def announce(self, surroundings: Surroundings, *, databases: bool) -> None:
-        """Tests that want a server were collected: find it now, and make the databases if they want those too."""
-        is_news = not self._wanted.is_set() or (databases and not self._databases_wanted)
-        self._databases_wanted |= databases
-        self._wanted.set()
-        if is_news:
-            prepare = functools.partial(self._prepare, surroundings, databases=databases)
-            threading.Thread(target=prepare, daemon=True).start()
+        """Tests that want a server will be run. It is there, or there is none, when this returns."""
+        self._prepare(surroundings, databases=databases)
+        self._is_certain = True
 
     def server(self, surroundings: Surroundings) -> Handed:
         """The server."""
@@ -135,22 +156,32 @@ class Broker:
             surroundings.extend_path()
             return self._handed()
 
-    def database(self, worker: str, surroundings: Surroundings) -> tuple[Handed, Copy]:
-        """A migrated database for a worker, made now if it was not before."""
+    def database(self, worker: str, process: int, surroundings: Surroundings) -> tuple[Handed, Copy]:
+        """A migrated database for a worker, made now if it was not before.
+
+        Args:
+            worker: Its name.
+            process: Its process id. One that asks again gets another database. A worker that asks from another process
+                runs each test in a fork of itself: it gets the one of the fork before, made anew.
+            surroundings: Where it finds modules, and its environment.
+        """
         with self._lock:
             surroundings.extend_path()
             self._the_server()
+            if worker in self._given and self._run is not None:
+                if self._given[worker] != process:
+                    self._run.renew(self._copies[worker])
+                else:
+                    worker = f"{worker}_{len(self._copies)}"
             if worker not in self._copies:
                 self._make_for(worker, surroundings)
-            elif worker in self._given and self._run is not None:
-                self._run.renew(self._copies[worker])
-            self._given.add(worker)
+            self._given[worker] = process
             return self._handed(), self._copies[worker]
 
-    def revive(self) -> None:
-        """Start the server again if it died and is ours."""
+    def revive(self) -> bool:
+        """Start the server again if it died and is ours; gives whether it was."""
         with self._lock:
-            self._the_server().server.offer.revive()
+            return self._the_server().revive()
 
     def _prepare(self, surroundings: Surroundings, *, databases: bool) -> None:
         # An error is told to whoever asks for what there is none of.
@@ -158,7 +189,7 @@ class Broker:
             surroundings.extend_path()
             server = self._the_server()
             if databases and self._run is None and server.makes_copies:
-                self._make(self._workers, surroundings)
+                self._make_first(self._workers, surroundings)
 
     def _the_server(self) -> PostgresServer:
         if self._server is None:
@@ -176,37 +207,42 @@ class Broker:
 
     def _make_for(self, worker: str, surroundings: Surroundings) -> None:
         """Make the database of a worker that asks for it; at first those of all others as well."""
-        if self._failure is not None:
-            raise self._failure
-        if self._run is not None:
-            self._make([worker], surroundings)  # of one that replaces another, which died
-            return
-        try:
-            self._make([worker, *(each for each in self._workers if each != worker)], surroundings)
-        except PristineError as error:
-            self._failure = error
-            raise
+        if self._run is None:
+            self._make_first([worker, *(each for each in self._workers if each != worker)], surroundings)
+        else:
+            self._make(self._run, [worker], surroundings)  # of one that replaces another, which died
 
-    def _make(self, workers: Sequence[str], surroundings: Surroundings) -> None:
-        """Make a database for each worker, on another server if the migrations turn out to need it."""
-        server = self._the_server()
+    def _make_first(self, workers: Sequence[str], surroundings: Surroundings) -> None:
+        """Begin the run, on another server if the migrations turn out to need it.
+
+        What failed once is not tried again, unless the worker that asks has other modules or another environment.
+        """
         if self._closed:
             raise ServerError("a database for this worker", "the run has ended")
-        is_first = self._run is None
+        if self._failure is not None and not surroundings.differ(self._failure[1]):
+            raise self._failure[0]
+        server = self._the_server()
+        self._run = server.begin()
         try:
-            if self._run is None:
-                self._run = server.begin()
-            migrator = replace(server.migrations(), surroundings=surroundings)
-            made = self._run.copies(migrator, workers, rebuild=server.rebuilds, take_target=is_first)
-        except BaseException as error:
-            if is_first:
-                self._end_run()
-            if not isinstance(error, MissingExtensionError):
-                raise
+            self._make(self._run, workers, surroundings)
+        except MissingExtensionError as error:
+            self._end_run()
             server.move_on(error)
-            self._make(workers, surroundings)
-        else:
-            self._copies.update(zip(workers, made, strict=True))
+            self._make_first(workers, surroundings)
+        except PristineError as error:
+            self._failure = error, surroundings
+            self._end_run()
+            raise
+        except BaseException:
+            self._end_run()
+            raise
+
+    def _make(self, run: Run, workers: Sequence[str], surroundings: Surroundings) -> None:
+        server = self._the_server()
+        migrator = replace(server.migrations(), surroundings=surroundings)
+        first = not self._copies
+        made = run.copies(migrator, workers, rebuild=server.rebuilds, is_first=first)
+        self._copies.update(zip(workers, made, strict=True))
 
     def _end_run(self) -> None:
         if self._run is not None:
@@ -220,7 +256,8 @@ class Broker:
             try:
                 connection = self._listener.accept()
             except OSError:
-                continue  # closed, or somebody went away again
+                time.sleep(_PAUSE)
+                continue
             threading.Thread(target=self._answer_all, args=(connection,), daemon=True).start()
 
     def _answer_all(self, connection: Any) -> None:  # noqa: ANN401 - its class differs by platform
@@ -228,8 +265,8 @@ class Broker:
             deliver_challenge(connection, self.contact.key)
             answer_challenge(connection, self.contact.key)
             while True:
-                method, arguments, options = connection.recv()
-                connection.send(self._answer(method, arguments, options))
+                number, method, arguments, options = connection.recv()
+                connection.send((number, *self._answer(method, arguments, options)))
 
     def _answer(self, method: str, arguments: Sequence[Any], options: dict[str, Any]) -> tuple[bool, object]:
         try:
@@ -241,15 +278,18 @@ class Broker:
 
 
 class Broking:
-    """A worker's side of it."""
+    """A worker's side of it. A fork of the worker has a connection of its own."""
 
     def __init__(self, contact: Contact) -> None:
         self._contact = contact
-        self._connection: Pipe | None = None
-        self._lock = threading.Lock()
+        self._forget()
+
+    def hint(self, *, databases: bool) -> None:
+        """Say that a test which wants a server was collected."""
+        self._ask("hint", _surroundings(), databases=databases)
 
     def announce(self, *, databases: bool) -> None:
-        """Say that tests which want a server were collected."""
+        """Say that tests which want a server will be run."""
         self._ask("announce", _surroundings(), databases=databases)
 
     def server(self) -> Handed:
@@ -267,20 +307,26 @@ class Broking:
         Raises:
             MigrationError: The migrations failed.
         """
-        given: tuple[Handed, Copy] = self._ask("database", worker, _surroundings())
+        given: tuple[Handed, Copy] = self._ask("database", worker, os.getpid(), _surroundings())
         return given
 
-    def revive(self) -> None:
-        """Start the server again if it died and is ours."""
-        self._ask("revive")
+    def revive(self) -> bool:
+        """Start the server again if it died and is ours; gives whether it was."""
+        return bool(self._ask("revive"))
+
+    def _forget(self) -> None:
+        self._connection: Pipe | None = None
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._asked = 0
 
     def _ask(self, method: str, *arguments: object, **options: object) -> Any:  # noqa: ANN401 - as the method has it
+        if os.getpid() != self._process:
+            self._inherited = self._connection  # our parent's
+            self._forget()
         try:
             with self._lock:
-                if self._connection is None:
-                    self._connection = Client((_LOOPBACK, self._contact.port), authkey=self._contact.key)
-                self._connection.send((method, arguments, options))
-                done, answer = self._connection.recv()
+                done, answer = self._exchange((method, arguments, options))
         except (EOFError, OSError) as error:
             raise ServerError(
                 "an answer of the pytest that directs this worker", f"it has ended: {type(error).__name__}"
@@ -288,6 +334,21 @@ class Broking:
         if not done:
             raise answer
         return answer
+
+    def _exchange(self, question: tuple[object, ...]) -> tuple[bool, Any]:
+        """Ask and wait. Whoever is interrupted meanwhile leaves no answer for the next question."""
+        self._asked += 1
+        try:
+            if self._connection is None:
+                self._connection = Client((_LOOPBACK, self._contact.port), authkey=self._contact.key)
+            self._connection.send((self._asked, *question))
+            number, done, answer = self._connection.recv()
+        except BaseException:
+            self._connection = None
+            raise
+        if number != self._asked:
+            raise AssertionError(f"the answer to question {number} instead of {self._asked}")
+        return done, answer
 
 
 def _surroundings() -> Surroundings:

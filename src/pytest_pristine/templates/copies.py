@@ -170,6 +170,8 @@ def drop(connection: Connection, name: str) -> None:
     """Drop a database; one that cannot be dropped now is left to the end of the run, and it is logged."""
     try:
         databases.drop(connection, name)
+    except LookupError:
+        pass  # a run that ended just now was faster
     except (psycopg.Error, PristineError) as error:
         # Whoever is to mend it has to get in.
         databases.allow_connections(connection, name, allow=True)

@@ -7,6 +7,7 @@ is rebuilt: slow, and always right.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ from pytest_pristine.postgres.public_schema import PublicSchema
 from pytest_pristine.templates import normalise
 from pytest_pristine.templates.workspace import Workspace
 
+# Seconds between two looks at a database that another run has.
+_INTERVAL = 0.1
+
 
 @contextmanager
 def lease(url: URL, target: str, migrator: Migrator, *, project: str, claimed: bool) -> Iterator[Workspace]:
@@ -62,7 +66,7 @@ def lease(url: URL, target: str, migrator: Migrator, *, project: str, claimed: b
     mark = Mark(marks.TARGET, run, names.label(project), owner=operating_system.owner(), since=now)
     with closing(Anchor(url, f"run {run}")) as anchor:
         if not anchor.hold(locks.target(target), PATIENCE) or _is_anothers(anchor.connection, target):
-            raise _occupied(anchor.connection.info.user, target, "another run works in it")
+            raise _occupied_by_another(anchor.connection, anchor.connection.info.user, target)
         anchor.join(locks.lease(run))
         at = url.set(database=target)
         with connections.connect(at, "in place") as connection:
@@ -80,7 +84,7 @@ def lease(url: URL, target: str, migrator: Migrator, *, project: str, claimed: b
 
 
 def _is_anothers(connection: Connection, target: str) -> bool:
-    """Whether a run has put a copy of a template there: such a run holds its lease alone."""
+    """Whether a run that lives has put a copy of a template there."""
     found = databases.find(connection, target)
     return found is not None and bool(found.mark.run) and locks.is_held(connection, locks.lease(found.mark.run))
 
@@ -92,18 +96,34 @@ def check_alone(role: str, target: str, workers: int) -> None:
         OccupiedError: There are several.
     """
     if workers > 1:
-        raise _occupied(role, target, f"{workers} workers")
+        raise _occupied(role, target, f"{workers} workers", "run one worker: without -n, or with -n 1")
 
 
-def _occupied(role: str, target: str, who: str) -> OccupiedError:
+def check_free(connection: Connection, role: str, target: str) -> None:
+    """Refuse to begin where another run works, before the first test. It may have ended just now.
+
+    Raises:
+        OccupiedError: One does.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while _is_anothers(connection, target) or locks.is_held(connection, locks.target(target)):
+        if time.monotonic() > deadline:
+            raise _occupied_by_another(connection, role, target)
+        time.sleep(_INTERVAL)
+
+
+def _occupied_by_another(connection: Connection, role: str, target: str) -> OccupiedError:
+    found = databases.find(connection, target)
+    owner = f" of {found.mark.owner}, since {found.mark.since}," if found is not None and found.mark.owner else ""
+    return _occupied(role, target, f"another run{owner} works in it", "wait until the other run has ended")
+
+
+def _occupied(role: str, target: str, who: str, remedy: str) -> OccupiedError:
     statement = sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(role)).as_string(None)
     return OccupiedError(
         f"the database {target!r} for this run alone: the role {role!r} may make no other",
         who,
-        [
-            "wait until the other run has ended; with pytest-xdist, run without -n",
-            f"or, so that every worker has a database of its own, as a superuser: {statement}",
-        ],
+        [remedy, f"or, so that every worker has a database of its own, as a superuser: {statement}"],
     )
 
 
@@ -164,7 +184,10 @@ class Place:
     def hold(self, connection: Connection) -> None:
         """Have a connection hold the lease of the run; see `Workspace.hold`."""
         self.anchor.alive()
-        locks.join_within(connection, locks.lease(self.mark.run), PATIENCE)
+        if not locks.join_within(connection, locks.lease(self.mark.run), PATIENCE):
+            raise RestoreError(
+                f"the lease on the database {self._name!r}", "somebody takes the run for dead", ["run the tests again"]
+            )
 
     @property
     def _name(self) -> str:

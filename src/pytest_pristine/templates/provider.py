@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import MissingExtensionError
+from pytest_pristine.postgres import budget, connections
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.servers.needs import Extension, Needs
 from pytest_pristine.servers.server import Server
@@ -106,7 +107,10 @@ class PostgresServer:
             if self.server.in_place:
                 from pytest_pristine.templates import in_place  # see the module
 
-                in_place.check_alone(self.capabilities.role, str(self.server.target), self.workers)
+                role, target = self.capabilities.role, str(self.server.target)
+                in_place.check_alone(role, target, self.workers)
+                with connections.connect(self.url, "look") as connection:
+                    in_place.check_free(connection, role, target)
         except BaseException:
             self.server.release()
             raise
@@ -140,6 +144,19 @@ class PostgresServer:
             TooFewConnectionsError: The server has not as many as the workers need.
         """
         return self.server.budget.pool(self.workers, self.settings.pool.value)
+
+    @property
+    def share(self) -> str:
+        """How many connections each engine has, for people, where there are fewer than usual; else nothing."""
+        if self.connections >= budget.WANTED:
+            return ""
+        each = f"{self.connections} connection{'' if self.connections == 1 else 's'}"
+        why = "pristine_pool" if self.settings.pool.value is not None else f"of {self.server.budget.free} that are free"
+        return (
+            f"each of {self.workers} engines has {each} at most ({why})"
+            if self.workers > 1
+            else (f"the engine has {each} at most ({why})")
+        )
 
     @property
     def makes_copies(self) -> bool:
@@ -205,7 +222,7 @@ class PostgresServer:
             self.server.target,
             project=self.root.name,
             session=self.session,
-            revive=self._revive,
+            revive=self.revive,
         )
 
     def move_on(self, error: MissingExtensionError) -> None:
@@ -244,11 +261,18 @@ class PostgresServer:
     def _copy(self, migrator: Migrator) -> AbstractContextManager[Workspace]:
         return self.begin().lease(migrator, self.worker, rebuild=self.rebuilds)
 
-    def _revive(self) -> None:
+    def revive(self) -> bool:
+        """Start the server again if it died and is ours; gives whether it was, and tells the user.
+
+        Raises:
+            ServerError: It does not come up.
+        """
         if self.broker is not None:
-            self.broker.revive()
-        else:
-            self.server.offer.revive()
+            return self.broker.revive()
+        revived = self.server.offer.revive()
+        if revived:
+            self.tell(f"pristine: the server died in the middle of the run, and was started again: {self}")
+        return revived
 
     def _work_in_place(self, migrator: Migrator) -> AbstractContextManager[Workspace]:
         from pytest_pristine.templates import in_place  # see the module

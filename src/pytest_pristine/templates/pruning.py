@@ -14,11 +14,11 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 
 from pytest_pristine import operating_system
-from pytest_pristine.errors import ServerError
+from pytest_pristine.errors import ServerError, UnreachableError
 from pytest_pristine.postgres import connections, databases, lapsed, locks, marks, urls
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
-from pytest_pristine.servers import home, installations, inventory, keeper, leases, up
+from pytest_pristine.servers import home, installations, inventory, keeper, leases, named, up
 from pytest_pristine.servers.cluster import Cluster
 from pytest_pristine.servers.keeper import Kept
 from pytest_pristine.servers.wheels import WHEELS
@@ -49,12 +49,12 @@ class Pruner:
     Attributes:
         home: The directory.
         dry: Say what would be removed, and remove nothing.
-        named: The server that the settings name by URL; None where they name none, or it does not answer.
+        named: The setting `pristine_url`: the server that it names is looked after, too.
     """
 
     home: Path
     dry: bool = False
-    named: URL | None = None
+    named: Value[str | None] = _NOT_CONFIGURED
 
     def prune(self, *, everything: bool = False, limit: int | None = None) -> Iterator[Removal]:
         """Remove what nobody can hold; each is told when it is gone.
@@ -74,8 +74,10 @@ class Pruner:
                 yield from self._prune_server(directory, everything=everything)
             except ServerError as error:
                 failures.append(error)
-        if self.named is not None:
-            yield from self._drop_databases(self.named, urls.show(self.named))
+        try:
+            yield from self._prune_named()
+        except ServerError as error:
+            failures.append(error)
         for copy in inventory.take(self.home).copies:
             ours = _COPY.fullmatch(copy.name) is not None
             if ours and (not copy.installed or (everything and not self._anything_runs())):
@@ -96,6 +98,23 @@ class Pruner:
             yield from self._drop_databases(url, directory.name)
         if not _is_up(directory):
             yield from self._stop_forgotten(server)
+
+    def _prune_named(self) -> Iterator[Removal]:
+        """Drop the databases of runs that are over on the server that the settings name.
+
+        Raises:
+            ServerError: It was named for this call, and cannot be used.
+        """
+        if self.named.value is None:
+            return
+        url = urls.parse(self.named.value, self.named.origin)
+        try:
+            named.connect(url, "prune", self.named.origin).close()
+        except UnreachableError:
+            if self.named.explicit:
+                raise
+            return  # the project's default, which does not run now
+        yield from self._drop_databases(url, urls.show(url))
 
     def _stop_forgotten(self, server: Kept) -> Iterator[Removal]:
         """Stop a server that no run holds and nobody keeps, and clear up after one that died. Its data is a cache."""

@@ -27,8 +27,9 @@ from pytest_pristine.templates.workspace import Copy, Workspace, work_in
 _log = logging.getLogger("pytest_pristine")
 
 
-def _nobody_can() -> None:
+def _nobody_can() -> bool:
     """A server that is not ours is started by others."""
+    return False
 
 
 class Run:
@@ -46,7 +47,7 @@ class Run:
         *,
         project: str,
         session: str,
-        revive: Callable[[], None] = _nobody_can,
+        revive: Callable[[], bool] = _nobody_can,
     ) -> None:
         """Begin a run.
 
@@ -76,7 +77,7 @@ class Run:
             raise
 
     def copies(
-        self, migrator: Migrator, workers: Sequence[str], *, rebuild: bool = False, take_target: bool = True
+        self, migrator: Migrator, workers: Sequence[str], *, rebuild: bool = False, is_first: bool = True
     ) -> list[Copy]:
         """Migrated databases, one for each worker; the first has the one that the user named, if nobody else has it.
 
@@ -84,7 +85,8 @@ class Run:
             migrator: Makes the schema.
             workers: Their names: `main`, `gw0`.
             rebuild: Migrate from nothing, whatever earlier sessions left.
-            take_target: Put the first one in the place of the database that the user named.
+            is_first: These are all that are needed now: the next run is given as many, and the first of them takes the
+                place of the database that the user named. Else they are made for whoever comes later.
 
         Raises:
             MigrationError: The migrations failed.
@@ -94,14 +96,14 @@ class Run:
             wanted = None if self._target is None else properties.read(connection, self._target)
             builder = Builder(connection, self._url, migrator, self._project, self.id, self._session, like=self._target)
             made = []
-            with builder.template(len(workers), rebuild=rebuild) as template:
+            with builder.template(len(workers) if is_first else None, rebuild=rebuild) as template:
                 mark = replace(self._mark(marks.CLONE), fingerprint=template.mark.fingerprint)
                 for worker in workers:
                     name = names.clone(self._target or f"{names.PREFIX}_{self._project}", self.id, worker)
                     copies.make(connection, template, name, mark, wanted)
                     at, oid = self._url.set(database=name), databases.oid(connection, name)
                     made.append(Copy(at, self._url, mark, template, wanted, oid))
-            if take_target and self._target is not None:
+            if is_first and self._target is not None:
                 made[0] = self._put_in_place(made[0], self._target)
             return made
 
@@ -167,4 +169,4 @@ class Run:
             retire(connection, self._project)
         except (PristineError, psycopg.Error) as error:
             # Whoever runs next on the server does it.
-            _log.warning("the databases of the run %s are left to the next one: %s", self.id, error)
+            _log.warning("the next run, or pristine prune, drops the databases of this one: %s", lapsed.told(error))

@@ -7,6 +7,7 @@ advisory lock, so that any number of runs on any number of machines build it onc
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -59,11 +60,11 @@ class Builder:
     like: str | None = None
 
     @contextmanager
-    def template(self, copies: int, *, rebuild: bool = False) -> Iterator[Database]:
+    def template(self, copies: int | None, *, rebuild: bool = False) -> Iterator[Database]:
         """The sealed template for the project as it is now, built if need be; nobody drops it within the context.
 
         Args:
-            copies: How many copies will be made of it now: the next run will need as many.
+            copies: How many the next run will need; None for as many as it was noted already.
             rebuild: Build it even if an earlier session did.
 
         Raises:
@@ -95,9 +96,13 @@ class Builder:
                 return database
         return None
 
-    def _use(self, template: Database, copies: int) -> Database:
+    def _use(self, template: Database, copies: int | None) -> Database:
         """Note that the template is used now."""
-        mark = replace(template.mark, used=datetime.now(UTC).isoformat(timespec="milliseconds"), copies=copies)
+        mark = replace(
+            template.mark,
+            used=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            copies=copies or template.mark.copies,
+        )
         databases.set_mark(self.connection, template.name, mark)
         return template
 
@@ -186,5 +191,6 @@ def retire(connection: Connection, project: str) -> None:
     latest_first = sorted(templates, key=lambda database: database.mark.used, reverse=True)
     for database in latest_first[KEPT:]:
         with locks.held_if_free(connection, locks.build(database.mark.fingerprint)) as free:
-            if free and databases.find(connection, database.name) is not None:
-                databases.drop(connection, database.name)
+            if free:
+                with contextlib.suppress(LookupError):  # somebody else was faster
+                    databases.drop(connection, database.name)

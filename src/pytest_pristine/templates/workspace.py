@@ -93,7 +93,9 @@ class Copy:
 
 
 @contextmanager
-def work_in(copy: Copy, anchor: Anchor | None = None, revive: Callable[[], None] = lambda: None) -> Iterator[Workspace]:
+def work_in(
+    copy: Copy, anchor: Anchor | None = None, revive: Callable[[], bool] = lambda: False
+) -> Iterator[Workspace]:
     """Work in a copy that the run has made.
 
     Args:
@@ -118,7 +120,7 @@ def work_in(copy: Copy, anchor: Anchor | None = None, revive: Callable[[], None]
             each.close()
 
 
-def _anchor(copy: Copy, revive: Callable[[], None]) -> Anchor:
+def _anchor(copy: Copy, revive: Callable[[], bool]) -> Anchor:
     """A connection of a worker that holds the lease together with the others of the run."""
     anchor = Anchor(copy.maintenance, f"worker of run {copy.mark.run}", revive)
     try:
