@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
@@ -82,3 +86,65 @@ def test_a_broker_that_is_gone() -> None:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(ServerError, match="it has ended: ConnectionRefusedError"):
             Broking(Contact(unused.getsockname()[1], b"key")).server()
+
+
+def test_many_at_once(listening: Broker) -> None:
+    """Workers that come at the same moment are all answered."""
+    together = threading.Barrier(32)
+
+    def ask(_: int) -> bool:
+        together.wait()
+        try:
+            Broking(listening.contact).server()
+        except UnreachableError:
+            return True
+        return False
+
+    with ThreadPoolExecutor(32) as pool:
+        assert all(pool.map(ask, range(32), timeout=30))
+
+
+def test_an_interrupted_question() -> None:
+    """The answer to a question whose asker was interrupted is not taken for that to the next one."""
+    going = threading.Event()
+
+    def find(_: Callable[[str], None]) -> NoReturn:
+        going.wait(10)
+        raise UnreachableError("a server", "none")
+
+    with broker(find) as made:
+        asking = Broking(made.contact)
+        with pytest.raises(ServerError, match="it has ended: TimeoutError"):
+            _interrupted(asking)
+        going.set()
+        with pytest.raises(UnreachableError):
+            asking.database("gw0")
+
+
+def _interrupted(asking: Broking) -> None:
+    def interrupt(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        asking.server()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_fork(listening: Broker) -> None:
+    """A fork asks on a connection of its own: one that is killed leaves its parent no answer."""
+    asking = Broking(listening.contact)
+    with pytest.raises(UnreachableError):
+        asking.server()
+    child = os.fork()
+    if child == 0:
+        try:
+            asking.server()
+        except UnreachableError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    with pytest.raises(UnreachableError):
+        asking.server()

@@ -182,3 +182,31 @@ def test_what_a_mark_says(server: Server, project: Project) -> None:
         (copy,) = run.copies(migrations(project), ["main"])
         assert copy.mark.owner == f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
         assert server.ask(f"SELECT now() - '{copy.mark.since}'::timestamptz < interval '1 minute'") == "t"
+
+
+def test_a_fork_ends_nothing(server: Server, project: Project) -> None:
+    """A fork that ends what it inherited leaves run, lease and databases to its parent."""
+    with new_run(server) as run:
+        (copy,) = run.copies(migrations(project), ["main"])
+        child = os.fork()
+        if child == 0:
+            run.anchor.close()
+            run.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert names(server, run) == [copy.url.database]
+        with connections.connect(server.url, "test") as connection:
+            assert locks.is_held(connection, locks.lease(run.id))
+
+
+def test_a_database_that_was_left_closed(server: Server, project: Project, database: URL) -> None:
+    """A named database that a run closed to make it anew, and was killed meanwhile, is opened by the next one."""
+    name, address = str(database.database), database.render_as_string(hide_password=False)
+    with connections.connect(server.url, "test") as connection:
+        databases.set_mark(connection, name, Mark(marks.TARGET, "dead", "p"))
+        databases.allow_connections(connection, name, allow=False)
+        with locks.held(connection, locks.lease("dead")):
+            run = project.run("-q", TEST_DATABASE_URL=address)
+            assert (run.status, "not currently accepting connections" in run.output) == (4, True), run.output
+    run = project.run("-q", TEST_DATABASE_URL=address)
+    assert run.status == 0, run.output
