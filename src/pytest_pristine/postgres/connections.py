@@ -49,6 +49,9 @@ _NEUTRAL = {
 }
 
 
+_NO_TIMEOUT = "SET statement_timeout TO 0"
+
+
 def connect(url: URL, purpose: str) -> Connection:
     """Open a connection in autocommit mode.
 
@@ -68,14 +71,20 @@ def connect(url: URL, purpose: str) -> Connection:
 
 
 def _open(url: URL, purpose: str) -> Connection:
-    # By itself, and first: the look at pg_settings takes longer than some timeouts leave.
-    connection = bare(url, purpose, first="SET statement_timeout TO 0")
+    # By itself, and first: anything else may take longer than some timeouts leave.
+    connection = bare(url, purpose, first=_NO_TIMEOUT)
     try:
         connection.execute(_settings(connection))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def make_ours(connection: Connection) -> None:
+    """Have a session disregard what the database or the role sets for the application. It is known to be ours alone."""
+    connection.execute(_NO_TIMEOUT)
+    connection.execute(_settings(connection))
 
 
 def _settings(connection: Connection) -> sql.Composed:

@@ -146,7 +146,13 @@ def _connect(offer: Offer) -> Connection:
     """
     if offer.target is None:
         return connections.connect(offer.url, "inspect")
-    return connections.connect_or_explain(offer.url, "inspect", offer.how)
+    connection = connections.connect_or_explain(offer.url, "inspect", offer.how)
+    try:
+        connections.make_ours(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _reason_against(connection: Connection, can: Capabilities, needs: Needs) -> str | None:
