@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import MAJOR
 from tests.crashes import machine
-from tests.crashes.trial import OK
+from tests.crashes.trial import ABSENT, OK
 from tests.crashes.trials import KEEPER, POSTMASTER, RUN, WORKER, Trial
 
 TRIALS = [
@@ -20,6 +20,8 @@ TRIALS = [
     Trial("stopped", 2, RUN, "SIGTERM", phase="restore"),
     Trial("external", 0, RUN, "SIGKILL", phase="making databases", reaped=False),
 ]
+# On a busy machine a short phase can go by before it is seen.
+_ATTEMPTS = 4
 REASON = machine.reason_against()
 ONCE = "who dies when is no matter of the server's version: once is enough"
 
@@ -29,6 +31,9 @@ ONCE = "who dies when is no matter of the server's version: once is enough"
 @pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: f"{trial.signal}-{trial.whom}-{trial.kind}-{trial.phase}")
 def test_nothing_is_lost(tmp_path: Path, trial: Trial) -> None:
     """A run beside one that dies does not notice, the next passes, and nothing is left."""
-    result = machine.perform(trial, tmp_path / "trial")
+    for attempt in range(_ATTEMPTS):
+        result = machine.perform(trial, tmp_path / f"trial-{attempt}")
+        if result.outcome != ABSENT:
+            break
     assert result.problems == []
     assert result.outcome == OK
