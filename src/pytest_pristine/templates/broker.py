@@ -90,6 +90,8 @@ class Broker:
         self._workers = list(workers)
         # One thread for each worker: whoever comes first does the work, and the others wait for it.
         self._lock = threading.Lock()
+        # Held for a shorter time: the server is known before the databases are made.
+        self._finding = threading.Lock()
         self._is_certain = False
         self._closed = False
         self._server: PostgresServer | PristineError | None = None
@@ -146,8 +148,14 @@ class Broker:
         threading.Thread(target=prepare, daemon=True).start()
 
     def announce(self, surroundings: Surroundings, *, databases: bool) -> None:
-        """Tests that want a server will be run. It is there, or there is none, when this returns."""
-        self._prepare(surroundings, databases=databases)
+        """Tests that want a server will be run. It is there, or there is none, when this returns.
+
+        The databases are made meanwhile: workers have modules to import.
+        """
+        self.hint(surroundings, databases=databases)
+        surroundings.extend_path()
+        with contextlib.suppress(PristineError):
+            self._the_server()
         self._is_certain = True
 
     def server(self, surroundings: Surroundings) -> Handed:
@@ -192,14 +200,15 @@ class Broker:
                 self._make_first(self._workers, surroundings)
 
     def _the_server(self) -> PostgresServer:
-        if self._server is None:
-            try:
-                self._server = self._find(self.said.append)
-            except PristineError as error:
-                self._server = error
-        if isinstance(self._server, PristineError):
-            raise self._server
-        return self._server
+        with self._finding:
+            if self._server is None:
+                try:
+                    self._server = self._find(self.said.append)
+                except PristineError as error:
+                    self._server = error
+            if isinstance(self._server, PristineError):
+                raise self._server
+            return self._server
 
     def _handed(self) -> Handed:
         server = self._the_server()
