@@ -42,7 +42,7 @@ def drop(connection: Connection, url: URL, run: str | None = None) -> None:
         try:
             drop_one(connection, url, database, run)
         except LookupError:
-            pass  # somebody else was faster
+            _log.debug("%s was dropped by somebody else meanwhile", database.name)
         except (psycopg.Error, PristineError) as error:
             if connection.closed:
                 raise

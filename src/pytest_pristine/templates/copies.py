@@ -171,7 +171,7 @@ def drop(connection: Connection, name: str) -> None:
     try:
         databases.drop(connection, name)
     except LookupError:
-        pass  # a run that ended just now was faster
+        _log.debug("%s was dropped by somebody else meanwhile", name)
     except (psycopg.Error, PristineError) as error:
         # Whoever is to mend it has to get in.
         databases.allow_connections(connection, name, allow=True)
