@@ -44,11 +44,11 @@ def server(config: pytest.Config) -> PostgresServer:
         settings, asking = options.read(config), _broking(config)
         if asking is not None:
             config.stash[_SERVER] = PostgresServer.handed(
-                asking, settings, config.rootpath, _session_id(config), _worker_name(config), workers=_workers(config)
+                asking, settings, config.rootpath, _session_id(config), worker_name(config), workers=_workers(config)
             )
         else:
             config.stash[_SERVER] = PostgresServer.find(
-                settings, config.rootpath, _session_id(config), _worker_name(config), workers=_workers(config),
+                settings, config.rootpath, _session_id(config), worker_name(config), workers=_workers(config),
                 tell=functools.partial(show, config),
             )  # fmt: skip
     return config.stash[_SERVER]
@@ -194,7 +194,8 @@ def _worker(config: pytest.Config) -> dict[str, Any]:
     return told
 
 
-def _worker_name(config: pytest.Config) -> str:
+def worker_name(config: pytest.Config) -> str:
+    """Name of this worker: `main`, or pytest-xdist's `gw0`."""
     return str(_worker(config).get("workerid", _MAIN))
 
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, fields
 from typing import Generic, TypeVar
 
 from pytest_pristine.errors import SettingError
+from pytest_pristine.settings import parsers
 
 T_co = TypeVar("T_co", covariant=True)
 
 SERVER_CHOICES = ("auto", "url", "up", "embedded", "local", "docker")
 MIGRATION_PROCESSES = ("child", "inline")
+PROOFS = ("always", "sampled", "off")
 
 # The oldest major version with all that we use: hashes of records, bit_xor over them.
 OLDEST_MAJOR = 14
@@ -84,119 +86,138 @@ class Setting(Generic[T_co]):
         return self.variable or f"PRISTINE_{self.name.upper()}"
 
 
-def _text(text: str) -> str | None:
-    return text.strip() or None
-
-
-def _flag(text: str) -> bool:
-    lowered = text.strip().lower()
-    if lowered in ("1", "true", "yes", "on"):
-        return True
-    if lowered in ("", "0", "false", "no", "off"):
-        return False
-    raise ValueError("one of true, false")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise ValueError("a number of seconds") from None
-    if not 0 <= seconds < float("inf"):
-        raise ValueError("a number of seconds, zero or more")
-    return seconds
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-def _number(what: str, smallest: int, largest: int) -> Callable[[str], int | None]:
-    def parse(text: str) -> int | None:
-        if not text.strip():
-            return None
-        if not text.strip().isdecimal() or not smallest <= int(text) <= largest:
-            raise ValueError(f"{what} between {smallest} and {largest}")
-        return int(text)
-
-    return parse
-
-
-def _choice(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.strip() not in choices:
-            raise ValueError(f"one of {', '.join(choices)}")
-        return text.strip()
-
-    return parse
-
-
-URL = Setting[str | None]("url", None, _text, "URL of the Postgres database to test in", variable="TEST_DATABASE_URL")
-SERVER = Setting("server", "auto", _choice(*SERVER_CHOICES), f"where Postgres comes from: {', '.join(SERVER_CHOICES)}")
+URL = Setting[str | None](
+    "url", None, parsers.text, "URL of the Postgres database to test in", variable="TEST_DATABASE_URL"
+)
+SERVER = Setting(
+    "server", "auto", parsers.choice(*SERVER_CHOICES), f"where Postgres comes from: {', '.join(SERVER_CHOICES)}"
+)
 POSTGRES_VERSION = Setting[int | None](
     "postgres_version",
     None,
-    _number("a major version of PostgreSQL", OLDEST_MAJOR, 99),
+    parsers.number("a major version of PostgreSQL", OLDEST_MAJOR, 99),
     "major version of PostgreSQL that the tests need, such as 15 (default: any)",
 )
 POSTGRES_BIN = Setting[str | None](
-    "postgres_bin", None, _text, "directory of the Postgres programs that a server is started with"
+    "postgres_bin", None, parsers.text, "directory of the Postgres programs that a server is started with"
 )
 EXTENSIONS = Setting[tuple[str, ...] | None](
     "extensions",
     None,
-    _lines,
+    parsers.lines,
     "extensions that the server must have (default: those that the migrations create)",
     lines=True,
 )
 DOCKER_IMAGE = Setting[str | None](
-    "docker_image", None, _text, "image of the source docker (default: postgres:15-alpine, or of the version asked for)"
+    "docker_image",
+    None,
+    parsers.text,
+    "image of the source docker (default: postgres:15-alpine, or of the version asked for)",
 )
 DOCKER_PORT = Setting[int | None](
-    "docker_port", None, _number("a TCP port", 1, 65535), "port of the source docker (default: any that is free)"
+    "docker_port", None, parsers.number("a TCP port", 1, 65535), "port of the source docker (default: any that is free)"
 )
 CLAIM = Setting[str | None](
     "claim",
     None,
-    _text,
+    parsers.text,
     "name of a database that is neither ours nor empty and may be destroyed all the same",
 )
-CREATE_DB = Setting("create_db", default=False, parse=_flag, help="migrate from nothing, whatever is cached", flag=True)
+CREATE_DB = Setting(
+    "create_db", default=False, parse=parsers.flag, help="migrate from nothing, whatever is cached", flag=True
+)
 ALEMBIC_CONFIG = Setting[str | None](
-    "alembic_config", None, _text, "path of alembic.ini, relative to pytest's root directory"
+    "alembic_config", None, parsers.text, "path of alembic.ini, relative to pytest's root directory"
 )
 ALEMBIC_TARGET = Setting("alembic_target", "head", str.strip, "revision to migrate to (default: head)")
 MIGRATIONS_PROCESS = Setting(
     "migrations_process",
     "child",
-    _choice(*MIGRATION_PROCESSES),
+    parsers.choice(*MIGRATION_PROCESSES),
     "run migrations in a child process, or inline",
 )
 INCLUDE = Setting[tuple[str, ...]](
     "include",
     ("*",),
-    _lines,
+    parsers.lines,
     "tables that clean_database covers, as [schema.]table patterns (default: *)",
     lines=True,
 )
 EXCLUDE = Setting[tuple[str, ...]](
-    "exclude", (), _lines, "tables that clean_database leaves alone, as [schema.]table patterns", lines=True
+    "exclude", (), parsers.lines, "tables that clean_database leaves alone, as [schema.]table patterns", lines=True
 )
-RESTORE_TIMEOUT = Setting("restore_timeout", 5.0, _seconds, "seconds a restore waits for a lock (default: 5)")
+RESTORE_TIMEOUT = Setting("restore_timeout", 5.0, parsers.seconds, "seconds a restore waits for a lock (default: 5)")
 POOL = Setting[int | None](
     "pool",
     None,
-    _number("a number of connections", 1, 1000),
+    parsers.number("a number of connections", 1, 1000),
     "connections of each worker's postgres_engine (default: up to 15, as many as the server has)",
 )
-HOME = Setting[str | None]("home", None, _text, "directory for servers and their data (default: the user's cache)")
-LINGER = Setting[float | None](
-    "linger", None, _seconds, "seconds a server that we started outlives its last run (default: 60; 0 under CI)"
+HOME = Setting[str | None](
+    "home", None, parsers.text, "directory for servers and their data (default: the user's cache)"
 )
+LINGER = Setting[float | None](
+    "linger", None, parsers.seconds, "seconds a server that we started outlives its last run (default: 60; 0 under CI)"
+)
+
+STRICT = Setting(
+    "strict",
+    default=False,
+    parse=parsers.flag,
+    help="an item of the checklist that is not proven fails the run",
+    flag=True,
+)
+PROOF = Setting(
+    "proof",
+    "sampled",
+    parsers.choice(*PROOFS),
+    "compare the database with its baseline after restores: always, sampled (default; at the end always), or off",
+)
+SQLITE_GUARD = Setting[tuple[str, ...]](
+    "sqlite_guard",
+    (),
+    parsers.lines,
+    "directories whose tests may not open SQLite, besides all tests with fixtures of ours",
+    lines=True,
+)
+SQLITE_ALLOW = Setting[tuple[str, ...]](
+    "sqlite_allow",
+    (),
+    parsers.lines,
+    "modules that may open SQLite all the same, and tests in which that may be done, as patterns",
+    lines=True,
+)
+STATEMENTS = Setting[int](
+    "statements",
+    10,
+    parsers.number("a number of statements", 0, 1000, empty=0),
+    "statements that are shown of a failed test, the last ones (default: 10; 0 shows none)",
+)
+PARAMETERS = Setting(
+    "parameters", "show", parsers.choice("show", "hide"), "parameters of these statements: show (default) or hide"
+)
+KEEP_FAILED = Setting[int](
+    "keep_failed",
+    0,
+    parsers.number("a number of databases", 0, 100, empty=0),
+    "databases of failed tests that are kept, to look at with `pristine psql --last-failed` (default: 0)",
+)
+SCHEMA_COV = Setting(
+    "schema_cov", default=False, parse=parsers.flag, help="measure what of the schema the tests touch", flag=True
+)
+SCHEMA_COV_FAIL_UNDER = Setting[float | None](
+    "schema_cov_fail_under",
+    None,
+    parsers.percentage,
+    "measure it, and fail the run when the tests touch less than so many percent",
+)
+REPORT = Setting[str | None]("report", None, parsers.text, "directory for a report: a page and a JSON file")
 
 ALL: tuple[Setting[object], ...] = (
     URL, SERVER, POSTGRES_VERSION, POSTGRES_BIN, EXTENSIONS, DOCKER_IMAGE, DOCKER_PORT, CLAIM, CREATE_DB,
     ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS, INCLUDE, EXCLUDE, RESTORE_TIMEOUT, POOL, HOME, LINGER,
+    STRICT, PROOF, SQLITE_GUARD, SQLITE_ALLOW, STATEMENTS, PARAMETERS, KEEP_FAILED, SCHEMA_COV, SCHEMA_COV_FAIL_UNDER,
+    REPORT,
 )  # fmt: skip
 
 
@@ -222,6 +243,16 @@ class Settings:
     pool: Value[int | None]
     home: Value[str | None]
     linger: Value[float]
+    strict: Value[bool]
+    proof: Value[str]
+    sqlite_guard: Value[tuple[str, ...]]
+    sqlite_allow: Value[tuple[str, ...]]
+    statements: Value[int]
+    parameters: Value[str]
+    keep_failed: Value[int]
+    schema_cov: Value[bool]
+    schema_cov_fail_under: Value[float | None]
+    report: Value[str | None]
 
 
 def linger(settings: Settings) -> float:
