@@ -29,7 +29,8 @@
     │   │   └── MissingExtensionError   it creates an extension that the server has not
     │   └── StrayMigrationError     the migrations went, or would have gone, to another database
     └── RestoreError                the database could not be put back
-        └── RestoreBlockedError     another session holds a lock
+        ├── RestoreBlockedError     another session holds a lock
+        └── UnprovenError           it was put back, and is not as it was all the same
 
 An error carries its three parts as data; `str(error)` lays them out for a terminal. No part ever holds a password.
 """
@@ -189,3 +190,7 @@ class RestoreError(PristineError):
 
 class RestoreBlockedError(RestoreError):
     """Another session holds a lock that the restore needs."""
+
+
+class UnprovenError(RestoreError):
+    """The database was put back, and is not as it was all the same."""

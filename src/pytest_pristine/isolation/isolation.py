@@ -14,13 +14,21 @@ import psycopg
 from psycopg import errors
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import PristineError, PrivilegeError, RestoreBlockedError, RestoreError, UnreachableError
-from pytest_pristine.isolation import blockers, gate, restore, restore_as_owner, schema, session
+from pytest_pristine.errors import (
+    PristineError,
+    PrivilegeError,
+    RestoreBlockedError,
+    RestoreError,
+    UnprovenError,
+    UnreachableError,
+)
+from pytest_pristine.isolation import blockers, description, gate, restore, restore_as_owner, schema, session
 from pytest_pristine.isolation.baseline import Baseline
-from pytest_pristine.isolation.catalogue import Coverage, Relation
+from pytest_pristine.isolation.catalogue import TABLE, Coverage, Relation
 from pytest_pristine.isolation.changes import Changes, Moment
 from pytest_pristine.isolation.freshness import EVERYTHING, Fresh
 from pytest_pristine.isolation.leftovers import Leftovers, Treatment
+from pytest_pristine.isolation.proof import OFF, Proof
 from pytest_pristine.isolation.restored import Restored, Spoiled, Written
 from pytest_pristine.isolation.watch import Watch
 from pytest_pristine.postgres import connections, wal
@@ -68,6 +76,7 @@ class Isolation:
         timeout: float,
         rebuild: Callable[[], None],
         hold: Callable[[Connection], None] = _nothing,
+        proof: str = OFF,
     ) -> None:
         """Record the baseline.
 
@@ -78,6 +87,7 @@ class Isolation:
             timeout: Seconds to wait for a lock.
             rebuild: Makes the database anew, as it was before anybody worked in it, and ends all sessions in it.
             hold: Has a connection keep the database ours; it raises `RestoreError` when it is another run's.
+            proof: How often restores are proven; see `Proof`.
 
         Raises:
             SettingError: The coverage cannot be met.
@@ -104,6 +114,7 @@ class Isolation:
             restore_as_owner.restore if not self._replica or self._watch.has_hidden else restore.restore
         )
         self._mark = self._watch.mark
+        self.proof = Proof(proof, self._watch.manifest(digests=proof != OFF))
 
     def _record(self) -> Watch:
         """Record the baseline on one connection, and be ready to restore it on another."""
@@ -133,6 +144,11 @@ class Isolation:
             reading.close()
             raise
 
+    @property
+    def tables(self) -> int:
+        """How many tables are looked after."""
+        return len(self._watch.baseline.of_kind(TABLE))
+
     def on_ended_sessions(self, listener: Callable[[], None]) -> None:
         """Have a function called whenever sessions of others in the database were ended: what pools hold is dead."""
         self._listeners.append(listener)
@@ -145,12 +161,13 @@ class Isolation:
         Raises:
             RestoreError: The database cannot be made pristine.
         """
-        with self._lock:
-            restored = self._restore(self._leftovers.accept)
-        return self._log(restored)
+        return self._log(self._timed(self._leftovers.accept, ""))
 
-    def restore(self) -> Restored:
+    def restore(self, test: str = "") -> Restored:
         """Put back whatever was committed since the last restore, and log what it was.
+
+        Args:
+            test: Whose it was.
 
         Returns:
             What was put back. It also says what a test should not have done: `remade` that it changed the schema,
@@ -160,9 +177,71 @@ class Isolation:
             RestoreBlockedError: Another session holds a lock; it was ended, and the database made anew.
             RestoreError: The database cannot be made pristine.
         """
+        return self._log(self._timed(self._leftovers.remove, test))
+
+    def describe(self) -> list[str]:
+        """What was committed since the last restore, in words; nothing is put back.
+
+        Raises:
+            RestoreError: Somebody keeps everybody out of a table.
+            psycopg.Error: It cannot be told.
+        """
         with self._lock:
-            restored = self._restore(self._leftovers.remove)
-        return self._log(restored)
+            self._leave_to_parent()
+            look = self._watch.look(self._mark)
+            if look.blocking:
+                raise blockers.explain(self._watch.connection, 0, pids=[int(who.split()[0]) for who in look.blocking])
+            if look.snapshot == self._mark.foretold and not look.moved:
+                return []
+            moment = self._watch.moment(look, self._mark)
+            changes = self._watch.changes(self._mark, moment)
+            fresh = self._mark.fresh(moment.own)
+            return description.describe(self._watch.connection, self._watch.baseline, changes, fresh)
+
+    def prove(self, *, last: bool = False) -> list[str]:
+        """Compare the database with what it held, whatever restores believe.
+
+        Args:
+            last: Also compare the catalogues, and all content however large.
+
+        Returns:
+            What others wrote since it was restored, in words: the next restore puts it back.
+
+        Raises:
+            UnprovenError: It was not put back. The database was made anew.
+            psycopg.Error: It cannot be told.
+        """
+        with self._lock, self.proof.timed():
+            self._leave_to_parent()
+            before, watch = self._watch.gate.look(), self._watch
+            differences = (
+                watch.differences(self.proof.manifest) if last else self.proof.manifest.differences(watch.connection)
+            )
+            if not differences:
+                self.proof.proven += 1
+                return []
+            told = self.proof.told(differences)
+            if before.snapshot != self._mark.foretold or before.snapshot.open or before.moved:
+                return told
+            self._make_anew(frozenset())
+            raise UnprovenError(
+                f"the database {self._url.database!r} as it was, after it was restored",
+                "\n".join(told),
+                ["report it: a restore has missed something", "--pristine-proof=always finds it after the very test"],
+            )
+
+    def put_aside(self, keep: Callable[[], bool]) -> None:
+        """Have the database kept as it is, and another one made in its place.
+
+        Args:
+            keep: Does that, and gives whether it did. If it did not, the database is made anew.
+
+        Raises:
+            RestoreError: It cannot be done.
+        """
+        with self._lock:
+            self._leave_to_parent()
+            self._make_anew(frozenset(), lambda: None if keep() else self._rebuild())
 
     def close(self) -> None:
         """End the connection and give the baseline up."""
@@ -175,6 +254,14 @@ class Isolation:
             _log.info("put back %s", restored)
         else:
             _log.debug("nothing to put back")
+        return restored
+
+    def _timed(self, treat: Treatment, test: str) -> Restored:
+        with self._lock:
+            began = time.perf_counter()
+            restored = self._restore(treat)
+            self.proof.remember(test, self._mark.following)
+            self.proof.restoring += time.perf_counter() - began
         return restored
 
     def _restore(self, treat: Treatment) -> Restored:
@@ -299,11 +386,12 @@ class Isolation:
             raise Spoiled(", ".join(f"materialized view {view} held what its query does not give" for view in stale))
         return [f"materialized view {view}" for view in refreshed]
 
-    def _make_anew(self, catalogues: frozenset[int]) -> list[str]:
+    def _make_anew(self, catalogues: frozenset[int], rebuild: Callable[[], None] | None = None) -> list[str]:
         """Have the database made anew, and find everything in it again.
 
         Args:
             catalogues: Oids of the catalogues that held other rows.
+            rebuild: Makes it, if in another way than usual.
 
         Returns:
             What had gone, in words.
@@ -315,7 +403,7 @@ class Isolation:
         before = self._watch.names(catalogues)
         self._watch.disconnect()
         try:
-            self._rebuild()
+            (rebuild or self._rebuild)()
         finally:
             self._tell()
         connection = self._connect()
@@ -325,6 +413,7 @@ class Isolation:
             connection.close()
             raise
         self._mark = self._watch.mark
+        self.proof.manifest = self.proof.manifest.moved_to(self._watch.baseline)
         self._leftovers.forget_locks()
         gone = schema.most_telling(self._watch.names(catalogues) - before)
         try:

@@ -17,6 +17,7 @@ from pytest_pristine.isolation.changes import ChangeDetector, Changes, Mark, Mom
 from pytest_pristine.isolation.freshness import EVERYTHING, Fresh
 from pytest_pristine.isolation.gate import Gate, Look
 from pytest_pristine.isolation.large_objects import LargeObjects
+from pytest_pristine.isolation.manifest import Difference, Manifest
 from pytest_pristine.isolation.probes import Probes
 from pytest_pristine.isolation.restored import Written
 from pytest_pristine.isolation.schema import SHARED, SchemaWatch
@@ -146,6 +147,28 @@ class Watch:
                 ["make large objects in the migrations"],
             )
         return self._equip(connection, moved, schema, large, replica=self.replica)
+
+    def manifest(self, *, digests: bool) -> Manifest:
+        """What the database holds now, which is pristine.
+
+        Args:
+            digests: With digests of the rows that there are.
+        """
+        return (
+            Manifest.record(self.reading or self.connection, self.baseline) if digests else Manifest(self.baseline, {})
+        )
+
+    def differences(self, manifest: Manifest) -> list[Difference]:
+        """All that is not as it was: rows however many, views, sequences, large objects, catalogues."""
+        changes = self.compare()
+        views = [view for view in changes.views if not self.holds(view)]
+        found = manifest.told(self.connection, [*changes.tables, *changes.sequences, *views])
+        found += [
+            Difference(f"the catalogues: {each}") for each in SchemaWatch(self.connection).differences(self.schema)
+        ]
+        if self.large_objects.new() or self.large_objects.altered():
+            found.append(Difference("large objects"))
+        return found
 
     def compare(self) -> Changes:
         """What is not as in the baseline, found by reading all of it: for a database that was made anew."""

@@ -18,10 +18,12 @@ from pytest_pristine.plugin.fixtures import (
 from pytest_pristine.plugin.hooks import (
     pytest_addoption,
     pytest_collection_finish,
+    pytest_configure,
     pytest_report_collectionfinish,
     pytest_runtest_makereport,
     pytest_unconfigure,
 )
+from pytest_pristine.plugin.proving import pytest_runtest_call, pytest_runtest_setup, pytest_sessionfinish
 
 __all__ = [
     "_pristine_isolation",
@@ -32,10 +34,14 @@ __all__ = [
     "postgres_url",
     "pytest_addoption",
     "pytest_collection_finish",
+    "pytest_configure",
     "pytest_configure_node",
     "pytest_itemcollected",
     "pytest_report_collectionfinish",
+    "pytest_runtest_call",
     "pytest_runtest_makereport",
+    "pytest_runtest_setup",
+    "pytest_sessionfinish",
     "pytest_testnodedown",
     "pytest_unconfigure",
     "pytest_xdist_node_collection_finished",

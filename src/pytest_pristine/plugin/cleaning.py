@@ -1,36 +1,110 @@
-"""Restoring around a test, and saying what it should not have left."""
+"""Restoring around a test, recording what it took, and saying what the test should not have left."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.errors import RestoreBlockedError
+from pytest_pristine.errors import PristineError, RestoreBlockedError, UnprovenError
+from pytest_pristine.plugin import recording
 from pytest_pristine.warnings import LeftoverWarning, SchemaChangedWarning
 
 if TYPE_CHECKING:
-    from pytest_pristine.isolation.isolation import Isolation
     from pytest_pristine.isolation.restored import Restored
+    from pytest_pristine.plugin.recording import Equipment
+    from pytest_pristine.verify.records import TestRecord
 
 
-def before(isolation: Isolation, node: pytest.Item) -> None:
+def before(equipment: Equipment, node: pytest.Item) -> None:
     """Make the database pristine for a test. What stands in the way is not the test's, which runs all the same."""
+    record = recording.of_test(node)
+    record.cleaned = True
     try:
-        restored = isolation.prepare()
+        with _timed(record):
+            restored = equipment.isolation.prepare()
     except RestoreBlockedError as error:
+        record.found.append(f"{equipment.who()} held a lock: {error.found}")
         node.warn(LeftoverWarning(f"before {node.nodeid}, {error.found}; it was ended, and the database made anew"))
     else:
+        if restored:
+            record.found.append(f"{equipment.who()} left {restored}")
         _warn(restored, node, f"before {node.nodeid} something")
+    record.restore_before = record.restore
+    equipment.since.clear()
 
 
-def after(isolation: Isolation, node: pytest.Item) -> None:
+def after(equipment: Equipment, node: pytest.Item) -> None:
     """Make the database pristine after a test.
 
     Raises:
         RestoreBlockedError: The test left a session that holds a lock.
+        UnprovenError: It was put back, and is not as it was all the same.
     """
-    _warn(isolation.restore(), node, node.nodeid)
+    record = recording.of_test(node)
+    if recording.has_failed(node) and equipment.keeps:
+        _keep(equipment, record, node)
+    try:
+        with _timed(record):
+            restored = equipment.isolation.restore(node.nodeid)
+    except RestoreBlockedError as error:
+        record.blocked = error.found
+        raise
+    finally:
+        equipment.restored = node.nodeid
+    record.wrote, record.others = dict(restored.rows), list(restored.others)
+    record.leftovers, record.remade = list(restored.leftovers), restored.remade
+    _warn(restored, node, node.nodeid)
+    if equipment.isolation.proof.is_due():
+        _prove(equipment, record, node)
+
+
+def _prove(equipment: Equipment, record: TestRecord, node: pytest.Item) -> None:
+    """Prove that the database is pristine. What others write meanwhile is theirs, and the next restore undoes it."""
+    import psycopg  # heavy, and loaded by now
+
+    proof = equipment.isolation.proof
+    spent = proof.spent
+    try:
+        late = equipment.isolation.prove()
+    except UnprovenError as error:
+        record.differences += error.found.splitlines()
+        raise
+    except psycopg.Error as error:
+        recording.of_process(node.config).problems.append(f"a proof after {node.nodeid}: {str(error).strip()}")
+        return
+    finally:
+        record.proof += proof.spent - spent
+    record.proven = 0 if late else 1
+    record.differences += [f"something that went on after {node.nodeid}: {what}" for what in late]
+
+
+def _keep(equipment: Equipment, record: TestRecord, node: pytest.Item) -> None:
+    """Keep the database of a failed test as it is, if there is room for it."""
+    limit = equipment.settings.keep_failed.value
+
+    def keep() -> bool:
+        record.kept = equipment.workspace.keep(node.nodeid, limit)
+        return bool(record.kept)
+
+    try:
+        equipment.isolation.put_aside(keep)
+    except PristineError as error:
+        recording.of_process(node.config).problems.append(f"the database of {node.nodeid} is not kept: {error.found}")
+    # The first failures tell most: when there is no more room, no more is asked.
+    equipment.keeps = bool(record.kept)
+
+
+@contextmanager
+def _timed(record: TestRecord) -> Iterator[None]:
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        record.restore += time.perf_counter() - began
 
 
 def _warn(restored: Restored, node: pytest.Item, who: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_pristine.plugin.fixtures import apply_migrations, postgres_server
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pytest
 
+# Where our fixtures are, which a project may override.
+_HOME = "pytest_pristine.plugin.fixtures"
+_SERVER, _DATABASE = "postgres_server", "apply_migrations"
 # Options of runs that collect tests and do not run them. The plugins that have them may be switched off.
 _RUN_NO_TEST = ("collectonly", "setupplan", "showfixtures", "show_fixtures_per_test")
 
@@ -22,20 +23,20 @@ def runs_tests(config: pytest.Config) -> bool:
 
 def needs_server(item: pytest.Item) -> bool:
     """Whether the test asks, directly or through others, for `postgres_server`, and it is ours."""
-    if postgres_server.__name__ not in getattr(item, "fixturenames", ()):
+    if _SERVER not in getattr(item, "fixturenames", ()):
         return False
-    definitions = _definitions(item, postgres_server.__name__)
-    return bool(definitions) and definitions[-1].func.__module__ == postgres_server.__module__
+    definitions = _definitions(item, _SERVER)
+    return bool(definitions) and definitions[-1].func.__module__ == _HOME
 
 
 def needs_database(item: pytest.Item) -> bool:
     """Whether it asks for `apply_migrations`, and that is ours or one that builds on it."""
-    if apply_migrations.__name__ not in getattr(item, "fixturenames", ()):
+    if _DATABASE not in getattr(item, "fixturenames", ()):
         return False
-    for definition in reversed(_definitions(item, apply_migrations.__name__)):
-        if definition.func.__module__ == apply_migrations.__module__:
+    for definition in reversed(_definitions(item, _DATABASE)):
+        if definition.func.__module__ == _HOME:
             return True
-        if apply_migrations.__name__ not in definition.argnames:
+        if _DATABASE not in definition.argnames:
             return False
     return False
 

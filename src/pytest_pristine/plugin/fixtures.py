@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.plugin import cleaning, state
+from pytest_pristine.plugin import cleaning, equipping, proving, state
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.engine import URL
 
-    from pytest_pristine.isolation.isolation import Isolation
+    from pytest_pristine.plugin.recording import Equipment
     from pytest_pristine.templates.provider import PostgresServer
     from pytest_pristine.templates.workspace import Workspace
 
@@ -32,45 +32,44 @@ def apply_migrations(postgres_server: PostgresServer) -> Iterator[Workspace]:
 
 
 @pytest.fixture(scope="session")
-def _pristine_isolation(postgres_server: PostgresServer, apply_migrations: Workspace) -> Iterator[Isolation]:
-    """What the migrations left, recorded before any test can write."""
-    from pytest_pristine.isolation.catalogue import Coverage  # heavy, and most runs need none
-    from pytest_pristine.isolation.isolation import Isolation  # the same
-
-    settings = postgres_server.settings
-    isolation = Isolation(
-        apply_migrations.url,
-        Coverage(settings.include.value, settings.exclude.value),
-        capabilities=postgres_server.capabilities,
-        timeout=settings.restore_timeout.value,
-        rebuild=apply_migrations.rebuild,
-        hold=apply_migrations.hold,
-    )
-    yield isolation
-    isolation.close()
+def _pristine_isolation(
+    request: pytest.FixtureRequest, postgres_server: PostgresServer, apply_migrations: Workspace
+) -> Iterator[Equipment]:
+    """What the migrations left, recorded before any test can write, and what tests do to it."""
+    equipment = equipping.equip(request.config, postgres_server, apply_migrations)
+    yield equipment
+    proving.finish(request.config, ended=True)
+    equipment.isolation.close()
 
 
 @pytest.fixture(scope="session")
-def postgres_url(apply_migrations: Workspace, _pristine_isolation: Isolation) -> URL:
+def postgres_url(apply_migrations: Workspace, _pristine_isolation: Equipment) -> URL:
     """The URL of this worker's migrated database, password included."""
     return apply_migrations.url
 
 
 @pytest.fixture(scope="session")
 def postgres_engine(
-    postgres_server: PostgresServer, apply_migrations: Workspace, postgres_url: URL, _pristine_isolation: Isolation
+    postgres_server: PostgresServer, apply_migrations: Workspace, postgres_url: URL, _pristine_isolation: Equipment
 ) -> Iterator[Engine]:
     """The one SQLAlchemy engine that all tests share. It has as many connections at most as the server has for it."""
     from pytest_pristine.postgres import engines  # heavy, and most runs need none
+    from pytest_pristine.verify.checkouts import Checkouts  # the same
 
-    engine = engines.create(postgres_url, postgres_server.connections, apply_migrations.contested)
-    _pristine_isolation.on_ended_sessions(engine.dispose)
+    engine = engines.create(
+        postgres_url,
+        postgres_server.connections,
+        apply_migrations.contested,
+        hide_parameters=postgres_server.settings.parameters.value == "hide",
+    )
+    _pristine_isolation.isolation.on_ended_sessions(engine.dispose)
+    _pristine_isolation.checkouts = Checkouts(engine)
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
-def clean_database(request: pytest.FixtureRequest, _pristine_isolation: Isolation) -> Iterator[None]:
+def clean_database(request: pytest.FixtureRequest, _pristine_isolation: Equipment) -> Iterator[None]:
     """The database is pristine when the test starts, and pristine again after it."""
     cleaning.before(_pristine_isolation, request.node)
     yield

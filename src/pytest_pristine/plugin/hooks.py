@@ -7,12 +7,19 @@ from collections.abc import Generator
 import pytest
 
 from pytest_pristine.errors import PristineError
-from pytest_pristine.plugin import collection, options, redaction, state
+from pytest_pristine.plugin import collection, options, proving, redaction, state
+from pytest_pristine.plugin.collecting import Collector
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Register the options and ini keys."""
     options.register(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect what is recorded, in the process that directs the run or the only one."""
+    if not state.is_xdist_worker(config):
+        config.pluginmanager.register(Collector(config), "pristine-collector")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,6 +57,7 @@ def pytest_runtest_makereport(
     pytest raises the error of a session's fixture again for each test that needs it. It is told once.
     """
     report = yield
+    proving.observe(item, report)
     if call.excinfo is not None and isinstance(call.excinfo.value, PristineError):
         error = call.excinfo.value
         first = state.tell(item.config, error, item.nodeid)
@@ -57,7 +65,7 @@ def pytest_runtest_makereport(
         reason = (error.found if len(error.found.split()) > 1 else f"{error.sought}: {error.found}").splitlines()[0]
         told = str(error) if first == item.nodeid else f"the same error as in {first}"
         report.longrepr = f"pytest-pristine: {reason}\n{told}"
-    elif (report.longrepr or report.sections) and (server := state.found(item.config)) is not None:
+    if (report.longrepr or report.sections) and (server := state.found(item.config)) is not None:
         redaction.redact(report, server.url)
     return report
 

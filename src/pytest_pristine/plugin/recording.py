@@ -3,25 +3,82 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_pristine.plugin import collection, state
 from pytest_pristine.verify.records import ProcessRecord, TestRecord
 
+if TYPE_CHECKING:
+    from pytest_pristine.isolation.isolation import Isolation
+    from pytest_pristine.settings import Settings
+    from pytest_pristine.templates.workspace import Workspace
+    from pytest_pristine.verify.checkouts import Checkouts
+    from pytest_pristine.verify.statements import Recorder
+
 # The attribute of a report of pytest in which the record of its test travels, under pytest-xdist to another process.
 ATTRIBUTE = "pristine"
+# The key under which a worker of pytest-xdist sends its own record.
+OUTPUT = "pristine"
+# Tests that a sentence names.
+_NAMED = 3
 
 _TEST = pytest.StashKey[TestRecord]()
+_CURRENT = pytest.StashKey[TestRecord]()
+_FAILED = pytest.StashKey[bool]()
 _PROCESS = pytest.StashKey[ProcessRecord]()
+_EQUIPMENT = pytest.StashKey["Equipment"]()
+
+
+@dataclass(slots=True)
+class Equipment:
+    """What a process has that runs tests on a database.
+
+    Attributes:
+        settings: The settings of the run.
+        isolation: Restores the database.
+        workspace: The database.
+        recorder: Hears statements.
+        checkouts: The connections that tests have of `postgres_engine`, once there is one.
+        since: The tests that may have written since the last restore, because they asked for no other: node ids.
+        restored: The test that was restored last; empty before there was one.
+        begun: When each test began, in seconds since the epoch, with its node id.
+        keeps: Databases of failed tests are kept, as far as there is room for them.
+        is_finished: The last proof was made.
+    """
+
+    settings: Settings
+    isolation: Isolation
+    workspace: Workspace
+    recorder: Recorder
+    checkouts: Checkouts | None = None
+    since: list[str] = field(default_factory=list)
+    restored: str = ""
+    begun: list[tuple[float, str]] = field(default_factory=list)
+    keeps: bool = True
+    is_finished: bool = False
+
+    def who(self) -> str:
+        """Who can have written since the last restore, in words."""
+        if self.since:
+            more = f" and {len(self.since) - _NAMED} more" if len(self.since) > _NAMED else ""
+            return f"{', '.join(self.since[:_NAMED])}{more}, without clean_database,"
+        return f"something that went on after {self.restored}" if self.restored else "something before the first test"
 
 
 def begin(item: pytest.Item) -> TestRecord:
-    """Begin the record of a test, which may run more than once."""
-    item.stash[_TEST] = TestRecord(
-        item.nodeid, state.worker_name(item.config), time.time(), ours=collection.needs_server(item)
-    )
-    return item.stash[_TEST]
+    """Begin the record of a test. One that is run again brings along what was found the last time."""
+    before = item.stash.get(_TEST, None)
+    record = TestRecord(item.nodeid, state.worker_name(item.config), time.time(), ours=collection.needs_server(item))
+    if before is not None:
+        for name in ("found", "leftovers", "differences", "connections", "sqlite", "foreign"):
+            getattr(record, name).extend(getattr(before, name))
+        record.kept = before.kept
+    item.stash[_TEST], item.stash[_FAILED] = record, False
+    item.config.stash[_CURRENT] = record
+    return record
 
 
 def of_test(item: pytest.Item) -> TestRecord:
@@ -29,8 +86,39 @@ def of_test(item: pytest.Item) -> TestRecord:
     return item.stash[_TEST] if _TEST in item.stash else begin(item)
 
 
+def current(config: pytest.Config) -> TestRecord | None:
+    """The record of the test that began last in this process."""
+    return config.stash.get(_CURRENT, None)
+
+
+def fail(item: pytest.Item) -> None:
+    """Note that a test that runs now has failed."""
+    item.stash[_FAILED] = True
+
+
+def has_failed(item: pytest.Item) -> bool:
+    """Whether it has."""
+    return item.stash.get(_FAILED, False)
+
+
 def of_process(config: pytest.Config) -> ProcessRecord:
     """The record of this process."""
     if _PROCESS not in config.stash:
         config.stash[_PROCESS] = ProcessRecord(state.worker_name(config))
     return config.stash[_PROCESS]
+
+
+def has_process(config: pytest.Config) -> bool:
+    """Whether there is anything to record of this process."""
+    return _PROCESS in config.stash
+
+
+def equip(config: pytest.Config, equipment: Equipment) -> None:
+    """Have tests recorded that work on a database."""
+    config.stash[_EQUIPMENT] = equipment
+    of_process(config).used = True
+
+
+def equipment(config: pytest.Config) -> Equipment | None:
+    """What this process has, once a test has asked for a database."""
+    return config.stash.get(_EQUIPMENT, None)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_pristine.templates.broker import Broker, Broking
     from pytest_pristine.templates.provider import PostgresServer
+    from pytest_pristine.templates.spent import Spent
 
 # The key under which a worker finds how to reach the broker.
 CONTACT = "pristine_contact"
@@ -118,6 +119,13 @@ def found(config: pytest.Config) -> PostgresServer | None:
     return config.stash.get(_SERVER, None) or (None if directing is None else directing.found())
 
 
+def spent(config: pytest.Config) -> Spent | None:
+    """The time that it took the process which directs a run to make databases for others."""
+    directing = broker(config)
+    server = None if directing is None else directing.found()
+    return None if server is None else server.spent
+
+
 def describe(config: pytest.Config) -> list[str]:
     """The server of this run for the header; nothing in a run that has none."""
     server = found(config)
@@ -126,13 +134,16 @@ def describe(config: pytest.Config) -> list[str]:
     config.stash[_DESCRIBED] = True
     from pytest_pristine.isolation import ways  # heavy, and loaded by now
 
+    if config.get_verbosity() < 0 or config.option.no_header:
+        return []
     preferred = [rejection for rejection in server.server.passed_over if rejection.notable]
-    return [
-        *(f"pristine: passed over {rejection.source}: {rejection.reason}" for rejection in preferred),
-        f"pristine: {server}",
-        f"pristine: {ways.describe(server.capabilities)}",
-        *([f"pristine: {share}"] if (share := server.share) else []),
+    parts = [
+        str(server),
+        *(f"passed over {rejection.source}: {rejection.reason}" for rejection in preferred),
+        ways.describe(server.capabilities),
+        *([share] if (share := server.share) else []),
     ]
+    return [f"pristine: {'; '.join(parts)}"]
 
 
 def say(config: pytest.Config) -> None:

@@ -22,6 +22,7 @@ class Capabilities:
         createdb: It may create databases.
         replica: It may set `session_replication_role`, and so keep triggers and foreign keys out of a restore.
         wal: It may read the WAL, and so know what was written without asking.
+        product: What the server says that it is: "PostgreSQL 18.6 on x86_64-pc-linux-gnu, …".
     """
 
     version: int
@@ -31,6 +32,7 @@ class Capabilities:
     createdb: bool
     replica: bool
     wal: bool
+    product: str = ""
 
     @property
     def major(self) -> int:
@@ -40,7 +42,7 @@ class Capabilities:
 
 _QUERY = """
     SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_user::text,
-           rolsuper, rolsuper OR rolcreatedb
+           rolsuper, rolsuper OR rolcreatedb, version()
     FROM pg_roles WHERE rolname = current_user
 """
 
@@ -50,10 +52,11 @@ def inspect(connection: Connection) -> Capabilities:
     row = connection.execute(_QUERY).fetchone()
     if row is None:
         raise LookupError("the current role is not in pg_roles")
-    version, text, role, superuser, createdb = row
+    version, text, role, superuser, createdb, product = row
     number = str(text).split(maxsplit=1)[0]  # distributors append their own words: "15.18 (Debian 15.18-0+deb12u1)"
     replica, may_read = _replica(connection), wal.reader(connection) is not None
-    return Capabilities(int(str(version)), number, str(role), bool(superuser), bool(createdb), replica, may_read)
+    may = (bool(superuser), bool(createdb), replica, may_read)
+    return Capabilities(int(str(version)), number, str(role), *may, product=str(product))
 
 
 def _replica(connection: Connection) -> bool:

@@ -22,19 +22,23 @@ _KEPT = 5
 # Drivers that take the parameters of libpq.
 _LIBPQ = ("psycopg", "psycopg2")
 
+# The key under which the pool's entry of a connection has the process id of its session.
+PID = "pristine_pid"
+
 # Drivers differ in how they take parameters: there are none.
 _BEGIN = (
     sql.SQL("""
         SELECT shobj_description((SELECT oid FROM pg_database WHERE datname = current_database()), 'pg_database'),
                (SELECT count(set_config(key, value, false)) FROM json_each_text({})
-                WHERE inet_client_addr() IS NOT NULL)
+                WHERE inet_client_addr() IS NOT NULL),
+               pg_backend_pid()
     """)
     .format(sql.Literal(json.dumps(SERVER_KEEPALIVE)))
     .as_string(None)
 )
 
 
-def create(url: URL, connections: int, contested: str = "") -> Engine:
+def create(url: URL, connections: int, contested: str = "", *, hide_parameters: bool = False) -> Engine:
     """An engine whose pool is bounded, and which a fork of this process can use.
 
     Args:
@@ -42,6 +46,7 @@ def create(url: URL, connections: int, contested: str = "") -> Engine:
         connections: How many it may have at a time.
         contested: The id of our run, where another run may have taken the database since; see `Workspace`. A
             connection to it then raises `RestoreError`.
+        hide_parameters: Leave the parameters of statements out of its errors.
     """
     kept, url = min(_KEPT, connections), urls.synchronous(url)
     # A test does not wait for hours for a server that was cut off.
@@ -50,6 +55,7 @@ def create(url: URL, connections: int, contested: str = "") -> Engine:
         url,
         pool_size=kept,
         max_overflow=connections - kept,
+        hide_parameters=hide_parameters,
         connect_args={name: value for name, value in alert.items() if name not in url.query},
     )
     event.listen(engine, "connect", functools.partial(_begin, contested))
@@ -65,7 +71,7 @@ def create(url: URL, connections: int, contested: str = "") -> Engine:
     return engine
 
 
-def _begin(contested: str, connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+def _begin(contested: str, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
     """Have the server end the session when we are cut off, and refuse a database that another run works in."""
     cursor = connection.cursor()
     try:
@@ -74,6 +80,7 @@ def _begin(contested: str, connection: DBAPIConnection, _: ConnectionPoolEntry) 
     finally:
         cursor.close()
     connection.commit()
+    entry.info[PID] = None if row is None else row[2]
     mark = None if row is None else marks.read(row[0])
     # A test may have written anything into the COMMENT.
     if contested and mark is not None and mark.run not in ("", contested):

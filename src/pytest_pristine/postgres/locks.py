@@ -119,6 +119,11 @@ def spare(database: str) -> str:
     return f"spare:{database}"
 
 
+def keeping(project: str) -> str:
+    """The subject of the lock under which databases of failed tests are counted, and one more is kept."""
+    return f"kept:{project}"
+
+
 def target(database: str) -> str:
     """The subject of the lock of the run that works in a database the user named."""
     return f"target:{database}"

@@ -16,6 +16,7 @@ TEMPLATE = "template"
 CLONE = "clone"
 TARGET = "target"
 SPARE = "spare"
+KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ class Mark:
     """What the COMMENT of a database of ours says.
 
     Attributes:
-        kind: `scratch` (being made), `template` (sealed), `spare` (a copy that waits for a run), `clone` (a worker's)
-            or `target` (one that the user named).
+        kind: `scratch` (being made), `template` (sealed), `spare` (a copy that waits for a run), `clone` (a worker's),
+            `target` (one that the user named) or `kept` (as a failed test left it).
         run: Id of the run that leases it, or that made it.
         project: Label of the project it belongs to.
         fingerprint: Digest of what the migrations were made of when it was built; of a spare, its template's oid.
@@ -33,7 +34,8 @@ class Mark:
         created: The extensions that migrations created in it. What else it has, somebody installed for us.
         owner: Whose the run is: `user@host, process 4711`.
         copies: How many copies the last run made that used a template.
-        since: When it was made, in UTC, as ISO 8601 has it.
+        since: When it was made, or kept, in UTC, as ISO 8601 has it.
+        test: The test that failed in one that is kept.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Mark:
     copies: int = 1
     owner: str = ""
     since: str = ""
+    test: str = ""
 
     def __str__(self) -> str:
         return _PREFIX + json.dumps(asdict(self), sort_keys=True)

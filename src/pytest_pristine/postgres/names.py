@@ -37,6 +37,11 @@ def scratch() -> str:
     return f"{PREFIX}_scratch_{secrets.token_hex(6)}"
 
 
+def kept(project: str) -> str:
+    """A name nobody has, for the database of a failed test that is kept."""
+    return f"{PREFIX}_{label(project)}_failed_{secrets.token_hex(3)}"
+
+
 def clone(base: str, run: str, worker: str) -> str:
     """The name of a worker's database; `base` is shortened so that run and worker always fit."""
     ending = f"_{run}_{label(worker)}"

@@ -36,6 +36,54 @@ class Session:
         return f"pid {self.pid} of the role {self.role!r} ({self.application or 'no application name'})"
 
 
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A session that is in a database.
+
+    Attributes:
+        session: The session.
+        since: When it began, in seconds since the epoch by the server's clock.
+        in_transaction_since: When the transaction began that it is in, the same; None when it is in none.
+        query: What it ran last.
+    """
+
+    session: Session
+    since: float
+    in_transaction_since: float | None
+    query: str
+
+
+# Those of ours tell it by their application_name.
+_OPEN = """
+    SELECT pid, coalesce(usename::text, ''), application_name, extract(epoch FROM backend_start)::float8,
+           extract(epoch FROM xact_start)::float8, coalesce(left(query, 200), '')
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+      AND coalesce(backend_type, 'client backend') = 'client backend' AND application_name NOT LIKE 'pristine: %'
+    ORDER BY backend_start
+"""
+
+
+def open_in(connection: Connection) -> list[Open]:
+    """The sessions of others in the database connected to. What another role's does may be hidden."""
+    return [
+        Open(
+            Session(int(str(pid)), str(role), str(application)),
+            float(str(since)),
+            None if begun is None else float(str(begun)),
+            str(query),
+        )
+        for pid, role, application, since, begun, query in connection.execute(_OPEN)
+        if since is not None
+    ]
+
+
+def clock(connection: Connection) -> float:
+    """The server's time, in seconds since the epoch."""
+    row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+    return float(str(row and row[0]))
+
+
 # What kind of process it is, is hidden from a role without privileges; those of the server itself have no role.
 _OTHERS = """
     SELECT pid, coalesce(usename::text, ''), application_name FROM pg_stat_activity

@@ -16,6 +16,8 @@ from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.postgres.properties import Properties
+from pytest_pristine.templates import keeping
+from pytest_pristine.templates.keeping import Aside
 
 _log = logging.getLogger("pytest_pristine")
 
@@ -37,7 +39,14 @@ def make(connection: Connection, template: Database, name: str, mark: Mark, want
 
 
 def remake(
-    anchor: Anchor, url: URL, mark: Mark, template: Database, wanted: Properties | None, ours: int | None
+    anchor: Anchor,
+    url: URL,
+    mark: Mark,
+    template: Database,
+    wanted: Properties | None,
+    ours: int | None,
+    *,
+    aside: Aside | None = None,
 ) -> int | None:
     """Make a database anew from its template: same name, same mark. Every session in it is ended.
 
@@ -51,6 +60,7 @@ def remake(
         template: What it is a copy of.
         wanted: What it had beside its contents at the start; None for a new database's.
         ours: Its oid, when this run made it: it is ours whatever a test wrote into its COMMENT.
+        aside: What becomes of the old one; it is dropped when this is not given.
 
     Returns:
         The oid of the new one.
@@ -66,7 +76,7 @@ def remake(
         scratch = _make_beside(connection, template, Mark(marks.SCRATCH, mark.run, mark.project), wanted)
         try:
             with databases.patience(connection):
-                _replace(connection, url, mark, scratch, ours)
+                _replace(connection, url, mark, scratch, ours, aside or keeping.scratch(mark))
         except PristineError:
             if databases.find(connection, scratch) is not None:
                 drop(connection, scratch)
@@ -115,17 +125,20 @@ def _make_beside(connection: Connection, template: Database, mark: Mark, wanted:
     return name
 
 
-def _replace(connection: Connection, url: URL, mark: Mark, scratch: str, ours: int | None) -> None:
-    """Put the new database in the place of the old one, and drop that."""
-    name, aside = str(url.database), names.scratch()
+def _replace(connection: Connection, url: URL, mark: Mark, scratch: str, ours: int | None, aside: Aside) -> None:
+    """Put the new database in the place of the old one, and put that aside."""
+    name = str(url.database)
     if databases.oid(connection, name) is None:
         # A test, or another run while we had no connection, dropped it.
         databases.rename(connection, scratch, name)
         databases.set_mark(connection, name, mark)
         return
     with _closed(connection, url):
-        if databases.exchange(connection, name, mark, scratch, aside, Mark(marks.SCRATCH, mark.run, mark.project)):
-            drop(connection, aside)
+        if databases.exchange(connection, name, mark, scratch, aside.name, aside.mark):
+            if aside.stays:
+                databases.allow_connections(connection, aside.name, allow=True)
+            else:
+                drop(connection, aside.name)
             return
         _check_ours(connection, name, mark, ours)
         raise RestoreError(

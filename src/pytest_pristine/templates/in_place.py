@@ -38,6 +38,7 @@ from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.postgres.properties import Properties
 from pytest_pristine.postgres.public_schema import PublicSchema
 from pytest_pristine.templates import normalise
+from pytest_pristine.templates.spent import Spent
 from pytest_pristine.templates.workspace import Workspace
 
 # Seconds between two looks at a database that another run has.
@@ -45,7 +46,9 @@ _INTERVAL = 0.1
 
 
 @contextmanager
-def lease(url: URL, target: str, migrator: Migrator, *, project: str, claimed: bool) -> Iterator[Workspace]:
+def lease(
+    url: URL, target: str, migrator: Migrator, *, project: str, claimed: bool, spent: Spent | None = None
+) -> Iterator[Workspace]:
     """The database that the user named, emptied and migrated, for one worker. It stays as the run left it.
 
     Args:
@@ -54,6 +57,7 @@ def lease(url: URL, target: str, migrator: Migrator, *, project: str, claimed: b
         migrator: Makes the schema.
         project: The project's name.
         claimed: Whatever is in it may be destroyed, mark or no mark.
+        spent: Where the time is counted.
 
     Raises:
         OccupiedError: Another run, or another worker, works in it.
@@ -79,8 +83,9 @@ def lease(url: URL, target: str, migrator: Migrator, *, project: str, claimed: b
                 properties.read(connection, target),
                 public_schema.read(connection),
             )
-        place.make()
-        yield Workspace(at, None, place.rebuild, place.hold, run)
+        with (spent or Spent()).on("migrations"):
+            place.make()
+        yield Workspace(at, None, place.rebuild, place.hold, contested=run)
 
 
 def _is_anothers(connection: Connection, target: str) -> bool:

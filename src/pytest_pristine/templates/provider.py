@@ -22,6 +22,7 @@ from pytest_pristine.servers.server import Server
 from pytest_pristine.settings import Settings
 from pytest_pristine.templates import workspace
 from pytest_pristine.templates.broker import Broking
+from pytest_pristine.templates.spent import Spent
 from pytest_pristine.templates.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class PostgresServer:
         workers: How many there are.
         tell: Shows a line to the user.
         broker: Makes the databases; None where this process does.
+        spent: The time that it took this process.
     """
 
     server: Server
@@ -59,6 +61,7 @@ class PostgresServer:
     workers: int = 1
     tell: Callable[[str], None] = field(default=_nobody, repr=False)
     broker: Broking | None = field(default=None, repr=False)
+    spent: Spent = field(default_factory=Spent, repr=False)
 
     @classmethod
     def find(
@@ -80,9 +83,11 @@ class PostgresServer:
         from pytest_pristine.migrations import extensions  # see the module
         from pytest_pristine.servers import needs, resolver  # the same
 
-        wanted = needs.read(settings, extensions.of_project(root, settings))
-        found = cls(resolver.resolve(settings, wanted), wanted, settings, root, session, worker, workers, tell)
-        return found.checked()
+        spent = Spent()
+        with spent.on("start"):
+            wanted = needs.read(settings, extensions.of_project(root, settings))
+            server = resolver.resolve(settings, wanted)
+            return cls(server, wanted, settings, root, session, worker, workers, tell, spent=spent).checked()
 
     @classmethod
     def handed(
@@ -223,6 +228,7 @@ class PostgresServer:
             project=self.root.name,
             session=self.session,
             revive=self.revive,
+            spent=self.spent,
         )
 
     def move_on(self, error: MissingExtensionError) -> None:
@@ -284,4 +290,5 @@ class PostgresServer:
             migrator,
             project=self.root.name,
             claimed=self.settings.claim.value == target,
+            spent=self.spent,
         )

@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -21,6 +21,7 @@ from pytest_pristine.postgres import connections, databases, lapsed, locks, mark
 from pytest_pristine.postgres.anchor import Anchor
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.templates import copies
+from pytest_pristine.templates.spent import Spent
 from pytest_pristine.templates.template import Builder, retire
 from pytest_pristine.templates.workspace import Copy, Workspace, work_in
 
@@ -48,6 +49,7 @@ class Run:
         project: str,
         session: str,
         revive: Callable[[], bool] = _nobody_can,
+        spent: Spent | None = None,
     ) -> None:
         """Begin a run.
 
@@ -57,6 +59,7 @@ class Run:
             project: The project's name.
             session: Id of the test session, which may have several runs.
             revive: Starts the server again if it died and is ours.
+            spent: Where the time is counted.
 
         Raises:
             UnreachableError: There is no connection to be had.
@@ -66,6 +69,7 @@ class Run:
         self._target = target
         self._project = names.label(project)
         self._session = session
+        self._spent = spent or Spent()
         self._pid = os.getpid()
         # Workers ask for databases whenever they come.
         self._lock = threading.Lock()
@@ -96,7 +100,11 @@ class Run:
             wanted = None if self._target is None else properties.read(connection, self._target)
             builder = Builder(connection, self._url, migrator, self._project, self.id, self._session, like=self._target)
             made = []
-            with builder.template(len(workers) if is_first else None, rebuild=rebuild) as template:
+            with ExitStack() as stack:
+                with self._spent.on("migrations"):
+                    wanted_copies = len(workers) if is_first else None
+                    template = stack.enter_context(builder.template(wanted_copies, rebuild=rebuild))
+                stack.enter_context(self._spent.on("clone"))
                 mark = replace(self._mark(marks.CLONE), fingerprint=template.mark.fingerprint)
                 for worker in workers:
                     name = names.clone(self._target or f"{names.PREFIX}_{self._project}", self.id, worker)

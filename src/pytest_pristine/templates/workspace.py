@@ -15,11 +15,16 @@ from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.postgres.properties import Properties
-from pytest_pristine.templates import copies
+from pytest_pristine.templates import copies, keeping
 
 
 def _nothing(_: Connection) -> None:
     """Nothing is held."""
+
+
+def _cannot(_test: str, _limit: int) -> str:
+    """There is no place for another database."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,9 @@ class Workspace:
             Every session in it is ended, those of the caller too. It raises `PristineError` when it cannot.
         hold: Has a connection to it hold the lease of the run as long as it lives. It raises `RestoreError` when
             another run has the database by now.
+        keep: Makes it anew as `rebuild` does, and keeps the old one as the test that is named left it, unless the run
+            has kept so many already. It gives the name that the old one has now, or nothing: it was not kept then, and
+            is not made anew either.
         contested: The id of the run, where another may come to work in the database once this one has lost its lease:
             its name is no run's own. Else empty.
     """
@@ -42,6 +50,7 @@ class Workspace:
     template: str | None
     rebuild: Callable[[], None] = field(repr=False, compare=False)
     hold: Callable[[Connection], None] = field(repr=False, compare=False, default=_nothing)
+    keep: Callable[[str, int], str] = field(repr=False, compare=False, default=_cannot)
     contested: str = ""
 
 
@@ -70,6 +79,17 @@ class Copy:
     def rebuild(self, anchor: Anchor) -> None:
         """Make it anew."""
         self.oid = copies.remake(anchor, self.url, self.mark, self.template, self.wanted, self.oid)
+
+    def keep(self, anchor: Anchor, test: str, limit: int) -> str:
+        """Make it anew, and keep the old one; see `Workspace.keep`."""
+        connection = anchor.alive()
+        with locks.held(connection, locks.keeping(self.mark.project)):
+            if not keeping.has_room(connection, self.mark, limit):
+                return ""
+            aside = keeping.kept(self.mark, test)
+            self.oid = copies.remake(anchor, self.url, self.mark, self.template, self.wanted, self.oid, aside=aside)
+            keeping.drop_beyond(connection, self.mark, limit)
+        return aside.name
 
     def hold(self, connection: Connection) -> None:
         """Have a connection to it hold the lease of the run, so that nobody drops it.
@@ -105,16 +125,22 @@ def work_in(
     """
     made: list[Anchor] = []
 
-    def rebuild() -> None:
+    def holding() -> Anchor:
         if anchor is not None:
-            copy.rebuild(anchor)
-            return
+            return anchor
         if not made:
             made.append(_anchor(copy, revive))
-        copy.rebuild(made[0])
+        return made[0]
 
+    def rebuild() -> None:
+        copy.rebuild(holding())
+
+    def keep(test: str, limit: int) -> str:
+        return copy.keep(holding(), test, limit)
+
+    contested = copy.mark.run if copy.is_target else ""
     try:
-        yield Workspace(copy.url, copy.template.name, rebuild, copy.hold, copy.mark.run if copy.is_target else "")
+        yield Workspace(copy.url, copy.template.name, rebuild, copy.hold, keep, contested)
     finally:
         for each in made:
             each.close()

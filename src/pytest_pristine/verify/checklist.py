@@ -9,9 +9,6 @@ FAILED = "failed"
 # There was nothing to look at, or it could not be looked at. It is no claim.
 UNKNOWN = "unknown"
 
-# Offenders that a line names; the report has all.
-_NAMED = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -32,8 +29,3 @@ class Item:
     found: str
     remedy: tuple[str, ...] = ()
     offenders: tuple[str, ...] = ()
-
-    def named(self) -> str:
-        """The first offenders, for a line."""
-        left = len(self.offenders) - _NAMED
-        return "; ".join([*self.offenders[:_NAMED], *([f"and {left} more"] if left > 0 else [])])

@@ -41,6 +41,7 @@ class TestRecord:
         leftovers: What it left and should not have, in words.
         remade: Why the database was made anew after it; empty when it was not.
         restore: Seconds that restores took, before it and after.
+        restore_before: Of these, those before it.
         proof: Seconds that proofs took.
         proven: How many restores after it were proven; 0 or 1.
         differences: What a proof found, in words.
@@ -50,6 +51,7 @@ class TestRecord:
         shapes: Its statements, those of one text together; only where a report is wanted.
         connections: Connections that it left open or in a transaction, in words.
         sqlite: Where it opened SQLite, in words.
+        foreign: Fixtures of ours that the project has replaced by something that is no Postgres, in words.
         covered: What of the schema it touched, by number; see `schema_coverage`.
         kept: The database that was kept because it failed; else empty.
     """
@@ -67,6 +69,7 @@ class TestRecord:
     leftovers: list[str] = field(default_factory=list)
     remade: str = ""
     restore: float = 0.0
+    restore_before: float = 0.0
     proof: float = 0.0
     proven: int = 0
     differences: list[str] = field(default_factory=list)
@@ -76,6 +79,7 @@ class TestRecord:
     shapes: list[Shape] = field(default_factory=list)
     connections: list[str] = field(default_factory=list)
     sqlite: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     covered: list[int] = field(default_factory=list)
     kept: str = ""
 
@@ -96,9 +100,9 @@ class ProcessRecord:
     Attributes:
         worker: Its name.
         used: It made a database for its tests.
-        start: Seconds until it had its server.
-        migrations: Seconds that a template took.
-        clone: Seconds that copies took.
+        start: Seconds until it had its server, if it found that itself.
+        migrations: Seconds that a template took, if it made or found that itself.
+        clone: Seconds that its copy took, the same.
         proof: Seconds of the last proof.
         tables: How many tables the last proof looked at; None when there was no last proof.
         differences: What the last proof found, each in words, with the test where it is known.

@@ -1,0 +1,48 @@
+"""Getting a process ready to run tests on a database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_pristine.plugin import recording
+from pytest_pristine.plugin.recording import Equipment
+
+if TYPE_CHECKING:
+    from pytest_pristine.templates.provider import PostgresServer
+    from pytest_pristine.templates.workspace import Workspace
+
+
+def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -> Equipment:
+    """Record what the migrations left, and listen to what tests do.
+
+    Raises:
+        PristineError: The database cannot be restored to what it is.
+    """
+    from pytest_pristine.isolation.catalogue import Coverage  # heavy, and most runs need none
+    from pytest_pristine.isolation.isolation import Isolation  # the same
+    from pytest_pristine.verify.statements import Recorder  # the same
+
+    settings = server.settings
+    isolation = Isolation(
+        workspace.url,
+        Coverage(settings.include.value, settings.exclude.value),
+        capabilities=server.capabilities,
+        timeout=settings.restore_timeout.value,
+        rebuild=workspace.rebuild,
+        hold=workspace.hold,
+        proof=settings.proof.value,
+    )
+    recorder = Recorder(settings.statements.value, shapes=bool(settings.report.value))
+    equipment = Equipment(settings, isolation, workspace, recorder, keeps=bool(settings.keep_failed.value))
+    if equipment.keeps and workspace.template is None:
+        equipment.keeps = False
+        recording.of_process(config).problems.append(
+            "databases of failed tests are not kept: the role may make no other databases"
+        )
+    # It began without us: it is the first to ask for a database.
+    if (test := recording.current(config)) is not None:
+        equipment.begun.append((test.began, test.test))
+    recording.equip(config, equipment)
+    return equipment

@@ -1,0 +1,64 @@
+"""Judging a run by what was collected of it, and publishing that."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_pristine.errors import PristineError
+from pytest_pristine.plugin import state
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_pristine.report.collected import Collected
+    from pytest_pristine.report.document import Document
+    from pytest_pristine.settings import Settings
+    from pytest_pristine.verify.checklist import Item
+
+
+def judge(config: pytest.Config, settings: Settings, collected: Collected) -> list[Item]:
+    """The checklist."""
+    from pytest_pristine.verify import cleanliness  # most runs have nothing to judge
+
+    tests, processes = list(collected.records.values()), collected.processes
+    server = state.found(config)
+    described, product = ("", "") if server is None else (str(server), server.capabilities.product)
+    return [
+        cleanliness.postgres(described, product, tests),
+        cleanliness.pristine(tests, processes),
+        cleanliness.connections(tests, processes),
+    ]
+
+
+def publish(config: pytest.Config, settings: Settings, collected: Collected, items: Sequence[Item]) -> list[str]:
+    """Write the reports that are wanted; gives lines that the user has to see."""
+    from pytest_pristine.report import ci  # most runs have nothing to publish
+
+    document = _document(config, collected, items)
+    for plugin in config.pluginmanager.get_plugins():
+        add = getattr(plugin, "add_global_property", None)  # pytest's writer of JUnit's format
+        if add is not None:
+            for name, value in ci.properties(document):
+                add(name, value)
+    notes = [note] if (note := ci.append(document, os.environ)) else []
+    if settings.report.value is not None:
+        directory = config.rootpath / settings.report.value
+        try:
+            notes.append(f"report: {writing.write(document, directory)}")
+        except PristineError as error:
+            notes.append(f"no report: {error.found}")
+    return notes
+
+
+def _document(config: pytest.Config, collected: Collected, items: Sequence[Item]) -> Document:
+    from pytest_pristine.report import building  # most runs have nothing to publish
+    from pytest_pristine.report.document import Server  # the same
+
+    found = state.found(config)
+    server = None if found is None else Server(found.capabilities.version_text, found.source, str(found))
+    return building.build(
+        collected, items, project=config.rootpath.name, server=server, spent=state.spent(config), schema=None
+    )

@@ -1,0 +1,180 @@
+"""What is recorded of each test, and what of the process at its end. Hooks of whoever runs tests."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_pristine.errors import PristineError, UnprovenError
+from pytest_pristine.plugin import recording, state
+
+if TYPE_CHECKING:
+    from pytest_pristine.plugin.recording import Equipment
+    from pytest_pristine.verify.records import ProcessRecord, TestRecord
+
+# Fixtures that a project may replace by something that is no Postgres.
+_OF_DATABASES = ("postgres_engine", "postgres_url", "postgres_async_engine")
+_POSTGRES = "postgresql"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin the record of a test."""
+    record = recording.begin(item)
+    equipment = recording.equipment(item.config)
+    if equipment is not None:
+        equipment.recorder.begin()
+        equipment.begun.append((record.began, item.nodeid))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Tell what a test takes of the engine from what fixtures take that live longer."""
+    equipment = recording.equipment(item.config)
+    checkouts = None if equipment is None else equipment.checkouts
+    if checkouts is None:
+        return (yield)
+    with checkouts.within(item.nodeid):
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a worker of pytest-xdist: send what was recorded of this process."""
+    config = session.config
+    if state.is_xdist_worker(config):
+        finish(config, ended=False)
+        if recording.has_process(config):
+            config.workeroutput[recording.OUTPUT] = recording.of_process(config).as_dict()  # type: ignore[attr-defined]
+
+
+def observe(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Add to a report what a failed test did, and to that of its end all that was recorded of it."""
+    record = recording.of_test(item)
+    equipment = recording.equipment(item.config)
+    if report.failed and report.when != "teardown":
+        recording.fail(item)
+        if equipment is not None and record.ours:
+            report.sections += _told(equipment, item)
+    if report.when != "teardown":
+        return
+    record.foreign += _foreign(item)
+    if equipment is not None:
+        _sum_up(equipment, record, item)
+    if record.ours or record.sqlite or record.foreign:
+        setattr(report, recording.ATTRIBUTE, record.as_dict())
+
+
+def _told(equipment: Equipment, item: pytest.Item) -> list[tuple[str, str]]:
+    """The sections of a failure's report: what the test ran, and what it wrote."""
+    settings, recorder = equipment.settings, equipment.recorder
+    sections = []
+    last = min(settings.statements.value, recorder.count)
+    if last:
+        which = "the statement" if recorder.count == 1 else f"the last {last} of {recorder.count} statements"
+        shown = recorder.shown(parameters=settings.parameters.value == "show")
+        sections.append((f"pristine: {which}", shown))
+    sections.append(("pristine: what it wrote", _written(equipment, item)))
+    return sections
+
+
+def _written(equipment: Equipment, item: pytest.Item) -> str:
+    """What a test has committed so far, in words."""
+    import psycopg  # heavy, and loaded by now
+
+    try:
+        changes = equipment.isolation.describe()
+    except PristineError as error:
+        return f"it cannot be told: {error.found}"
+    except psycopg.Error as error:
+        return f"it cannot be told: {str(error).strip()}"
+    before = [test for test in equipment.since if test != item.nodeid]
+    also = f" (with what {', '.join(before)} left)" if changes and before and not _cleans(item) else ""
+    return (", ".join(changes) or "nothing that was committed") + also
+
+
+def _cleans(item: pytest.Item) -> bool:
+    return recording.of_test(item).cleaned
+
+
+def _foreign(item: pytest.Item) -> list[str]:
+    """Fixtures of ours that a project has replaced by something that is no Postgres, in words."""
+    found = []
+    for name in _OF_DATABASES:
+        value = getattr(item, "funcargs", {}).get(name)
+        # An engine has its dialect, a URL the name of one.
+        url = getattr(value, "url", value)
+        backend = getattr(url, "get_backend_name", None)
+        if backend is not None and backend() != _POSTGRES:
+            found.append(f"{name} is {backend()}")
+    return found
+
+
+def _sum_up(equipment: Equipment, record: TestRecord, item: pytest.Item) -> None:
+    recorder = equipment.recorder
+    record.statements, record.sql = recorder.count, recorder.seconds
+    record.shapes = list(recorder.shapes.values())
+    if record.ours and not record.cleaned:
+        equipment.since.append(item.nodeid)
+    if equipment.checkouts is not None:
+        record.connections += equipment.checkouts.left(item.nodeid)
+
+
+def finish(config: pytest.Config, *, ended: bool) -> None:
+    """Prove for the last time that the database is pristine, and look at what was left open.
+
+    Args:
+        config: pytest's configuration.
+        ended: All fixtures that use the database were torn down: what is open now stays open.
+    """
+    equipment = recording.equipment(config)
+    if equipment is None or equipment.is_finished:
+        return
+    equipment.is_finished = True
+    equipment.recorder.close()
+    process, server = recording.of_process(config), state.found(config)
+    if server is not None:
+        spent = server.spent
+        process.start, process.migrations, process.clone = spent.start, spent.migrations, spent.clone
+    with _noting(process.problems, "connections that were left open"):
+        if ended:
+            from pytest_pristine.verify import left_open  # heavy, and most runs need none
+
+            checkouts = equipment.checkouts
+            known = () if checkouts is None else checkouts.pids
+            process.connections += [] if checkouts is None else checkouts.rest()
+            process.connections += left_open.at_end(equipment.workspace.url, equipment.begun, known)
+    with _noting(process.problems, "the last proof"):
+        _prove(equipment, process)
+
+
+def _prove(equipment: Equipment, process: ProcessRecord) -> None:
+    isolation, proof = equipment.isolation, equipment.isolation.proof
+    spent = proof.spent
+    left = isolation.prepare()
+    if left.rows or left.others:
+        process.differences.append(f"{equipment.who()} left {left}")
+    if proof.mode == "off":
+        return
+    try:
+        process.differences += [f"{what}, while nothing should be running" for what in isolation.prove(last=True)]
+        process.tables = isolation.tables
+    except UnprovenError as error:
+        process.differences += error.found.splitlines()
+    process.proof = proof.spent - spent
+
+
+@contextlib.contextmanager
+def _noting(problems: list[str], what: str) -> Generator[None, None, None]:
+    """Have a problem noted: evidence that could not be had is none."""
+    import psycopg  # heavy, and loaded by now
+
+    try:
+        yield
+    except PristineError as error:
+        problems.append(f"{what}: {error.found}")
+    except psycopg.Error as error:
+        problems.append(f"{what}: {str(error).strip()}")

@@ -1,0 +1,175 @@
+"""Making the document of what was collected."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from pytest_pristine.report.collected import Collected, Outcome
+from pytest_pristine.report.document import (
+    CheckedItem,
+    Document,
+    Kept,
+    Leak,
+    Repeated,
+    Schema,
+    Server,
+    Shape,
+    Test,
+    Time,
+)  # fmt: skip
+from pytest_pristine.templates.spent import Spent
+from pytest_pristine.verify import records
+from pytest_pristine.verify.checklist import Item
+from pytest_pristine.verify.records import ProcessRecord, TestRecord
+
+# How often a test runs a statement until that is suspicious.
+_OFTEN = 10
+# Statements that a report has.
+_SHAPES = 200
+
+
+def build(
+    collected: Collected,
+    items: Sequence[Item],
+    *,
+    project: str,
+    server: Server | None,
+    spent: Spent | None,
+    schema: Schema | None,
+    covered: Sequence[str] = (),
+) -> Document:
+    """The document.
+
+    Args:
+        collected: What was collected.
+        items: The checklist.
+        project: Name of the project.
+        server: The server.
+        spent: What it took the process that directs the run to make databases for all.
+        schema: Schema coverage.
+        covered: Tables of the schema, whether tests wrote to them or not.
+    """
+    tests, known = list(collected.outcomes.values()), collected.records
+    tables = _Places(covered)
+    shapes = _sum_up(tests, known)
+    places = {shape.sql: place for place, shape in enumerate(shapes)}
+    return Document(
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        project=project,
+        server=server,
+        workers=len({test.worker for test in tests if test.worker}) or 1,
+        checklist=[
+            CheckedItem(each.key, each.title, each.state, each.found, list(each.remedy), list(each.offenders))
+            for each in items
+        ],
+        time=_time(collected, spent),
+        tests=[_test(test, known.get(test.test), collected.began, tables, places) for test in tests],
+        tables=tables.names,
+        shapes=shapes,
+        leaks=[*_leaks(known.values(), collected.processes)],
+        kept=kept(known.values()),
+        schema=schema,
+    )
+
+
+def kept(tests: Iterable[TestRecord]) -> list[Kept]:
+    """The databases that were kept."""
+    return [Kept(test.test, test.kept, f"pristine psql {test.kept}") for test in tests if test.kept]
+
+
+class _Places:
+    """Names, each of which has a place."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = list(names)
+        self._known = {name: place for place, name in enumerate(self.names)}
+
+    def __getitem__(self, name: str) -> int:
+        if name not in self._known:
+            self._known[name] = len(self.names)
+            self.names.append(name)
+        return self._known[name]
+
+
+def _time(collected: Collected, spent: Spent | None) -> Time:
+    everyone = [*collected.processes, *([] if spent is None else [spent])]
+    tests, known = collected.outcomes.values(), collected.records.values()
+    start, migrations, clone = (
+        sum(getattr(process, name) for process in everyone) for name in ("start", "migrations", "clone")
+    )
+    restore = sum(record.restore for record in known)
+    proof = sum(record.proof for record in known) + sum(process.proof for process in collected.processes)
+    # Fixtures made databases, unless another process did.
+    fixtures = sum(process.migrations + process.clone for process in collected.processes)
+    before = sum(record.restore_before for record in known)
+    return Time(
+        total=time.time() - collected.began,
+        start=start,
+        migrations=migrations,
+        clone=clone,
+        restore=restore,
+        proof=proof,
+        setup=max(sum(test.setup for test in tests) - before - fixtures, 0),
+        call=sum(test.call for test in tests),
+        teardown=max(sum(test.teardown for test in tests) - (restore - before) - proof, 0),
+    )
+
+
+def _test(
+    outcome: Outcome, record: TestRecord | None, began: float, tables: _Places, shapes: dict[str, int]
+) -> Test:  # fmt: skip
+    plain = Test(
+        outcome.test, outcome.outcome, outcome.worker, max(outcome.began - began, 0), outcome.setup, outcome.call,
+        outcome.teardown, message=outcome.message,
+    )  # fmt: skip
+    if record is None:
+        return plain
+    often = [shape for shape in record.shapes if shape.count >= _OFTEN and shape.sql in shapes]
+    return Test(
+        plain.id, plain.outcome, plain.worker, plain.began, plain.setup, plain.call, plain.teardown,
+        restore=record.restore,
+        statements=record.statements,
+        sql=record.sql,
+        wrote=[(tables[name], rows) for name, rows in record.wrote.items()],
+        covered=record.covered,
+        others=record.others,
+        left=[*record.connections, *record.leftovers, *record.differences, *filter(None, [record.blocked])],
+        remade=record.remade,
+        repeated=[Repeated(shapes[shape.sql], shape.count, shape.seconds) for shape in often],
+        message=plain.message,
+    )  # fmt: skip
+
+
+def _sum_up(tests: Sequence[Outcome], known: dict[str, TestRecord]) -> list[Shape]:
+    """The statements over all tests that took longest, and all that some test repeated."""
+    summed: dict[str, tuple[records.Shape, int, int]] = {}
+    often = set()
+    for place, test in enumerate(tests):
+        for shape in known[test.test].shapes if test.test in known else ():
+            so_far, slowest, ran = summed.get(shape.sql, (records.Shape(shape.sql), place, 0))
+            if shape.slowest > so_far.slowest:
+                slowest = place
+            so_far.count += shape.count
+            so_far.seconds += shape.seconds
+            so_far.rows += shape.rows
+            so_far.slowest = max(so_far.slowest, shape.slowest)
+            summed[shape.sql] = so_far, slowest, ran + 1
+            if shape.count >= _OFTEN:
+                often.add(shape.sql)
+    longest = sorted(summed.values(), key=lambda each: -each[0].seconds)
+    chosen = [each for number, each in enumerate(longest) if number < _SHAPES or each[0].sql in often]
+    return [
+        Shape(shape.sql, shape.count, shape.seconds, shape.slowest, slowest, ran, shape.rows)
+        for shape, slowest, ran in chosen
+    ]
+
+
+def _leaks(tests: Iterable[TestRecord], processes: Iterable[ProcessRecord]) -> Iterable[Leak]:
+    for test in tests:
+        for what in (*test.connections, *test.leftovers, *test.differences, *filter(None, [test.blocked])):
+            yield Leak(test.test, what)
+        yield from (Leak("", what) for what in test.found)
+    for process in processes:
+        yield from (Leak("", what) for what in (*process.connections, *process.differences))

@@ -1,0 +1,6 @@
+def properties(document):
+    return []
+
+
+def append(document, environ):
+    return ""

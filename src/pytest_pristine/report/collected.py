@@ -1,0 +1,54 @@
+"""What was collected of a run, from all of its processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pytest_pristine.verify.records import ProcessRecord, TestRecord
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What pytest says of a test.
+
+    Attributes:
+        test: Its node id.
+        outcome: `passed`, `failed`, `error`, `skipped`, `xfailed` or `xpassed`.
+        setup: Seconds.
+        call: Seconds.
+        teardown: Seconds.
+        began: When its setup began, in seconds since the epoch.
+        worker: Name of the worker.
+        message: The first line of its failure, or the reason why it was skipped.
+    """
+
+    test: str
+    outcome: str = "passed"
+    setup: float = 0.0
+    call: float = 0.0
+    teardown: float = 0.0
+    began: float = 0.0
+    worker: str = ""
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Collected:
+    """A run.
+
+    Attributes:
+        began: When it began, in seconds since the epoch.
+        outcomes: All tests, in the order in which they ended, by node id.
+        records: What was recorded of those that are ours, by node id.
+        processes: What those processes said that came to their end.
+    """
+
+    began: float
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    records: dict[str, TestRecord] = field(default_factory=dict)
+    processes: list[ProcessRecord] = field(default_factory=list)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether any test used a fixture of ours, or did what a guard of ours looks after."""
+        return bool(self.records) or any(process.used or process.sqlite for process in self.processes)

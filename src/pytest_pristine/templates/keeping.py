@@ -1,0 +1,79 @@
+"""Databases of failed tests: put aside as the tests left them, instead of being undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from pytest_pristine.postgres import databases, marks, names
+from pytest_pristine.postgres.connections import Connection
+from pytest_pristine.postgres.databases import Database
+from pytest_pristine.postgres.marks import Mark
+
+# Days after which `pristine prune` drops one.
+AGE = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Where a database goes that makes room for another, and what becomes of it.
+
+    Attributes:
+        name: Its new name.
+        mark: Its new mark.
+        stays: It is kept; else it is dropped.
+    """
+
+    name: str
+    mark: Mark
+    stays: bool = False
+
+
+def scratch(mark: Mark) -> Aside:
+    """One that is dropped.
+
+    Args:
+        mark: Of the database that takes its place.
+    """
+    return Aside(names.scratch(), Mark(marks.SCRATCH, mark.run, mark.project))
+
+
+def kept(mark: Mark, test: str) -> Aside:
+    """One that is kept.
+
+    Args:
+        mark: Of the database that takes its place.
+        test: The test that failed in it.
+    """
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return Aside(names.kept(mark.project), replace(mark, kind=marks.KEPT, since=now, test=test), stays=True)
+
+
+def of_project(connection: Connection, project: str) -> list[Database]:
+    """The databases that were kept of a project, the latest first."""
+    return [database for database in latest(connection) if database.mark.project == project]
+
+
+def latest(connection: Connection) -> list[Database]:
+    """All databases that were kept on a server, the latest first."""
+    found = (database for database in databases.ours(connection) if database.mark.kind == marks.KEPT)
+    return sorted(found, key=lambda database: database.mark.since, reverse=True)
+
+
+def has_room(connection: Connection, mark: Mark, limit: int) -> bool:
+    """Whether this run may keep one more: the first failures of a run tell most."""
+    return sum(1 for each in of_project(connection, mark.project) if each.mark.run == mark.run) < limit
+
+
+def drop_beyond(connection: Connection, mark: Mark, limit: int) -> None:
+    """Drop those of earlier runs that are more than may be kept."""
+    for database in of_project(connection, mark.project)[limit:]:
+        if database.mark.run != mark.run:
+            databases.drop(connection, database.name)
+
+
+def outdated(connection: Connection) -> Iterator[Database]:
+    """Those that nobody is likely to look at any more."""
+    limit = (datetime.now(UTC) - AGE).isoformat(timespec="milliseconds")
+    return (database for database in latest(connection) if database.mark.since < limit)

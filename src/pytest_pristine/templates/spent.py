@@ -1,0 +1,36 @@
+"""Where the time goes before the first test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Spent:
+    """Seconds.
+
+    Attributes:
+        start: Until there was a server.
+        migrations: Finding a template, or making it.
+        clone: Making copies of it.
+    """
+
+    start: float = 0.0
+    migrations: float = 0.0
+    clone: float = 0.0
+
+    @contextmanager
+    def on(self, what: str) -> Iterator[None]:
+        """Count the time of something.
+
+        Args:
+            what: The name of an attribute.
+        """
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, what, getattr(self, what) + time.perf_counter() - began)

@@ -1,0 +1,90 @@
+"""Items of the checklist that are about what tests leave: database pristine, no connection open, and real Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pytest_pristine.verify.checklist import FAILED, PASSED, UNKNOWN, Item
+from pytest_pristine.verify.records import ProcessRecord, TestRecord
+
+_RESTORING = "docs/restoring.md tells what a restore undoes, and what not"
+
+
+def postgres(described: str, product: str, tests: Sequence[TestRecord]) -> Item:
+    """Whether tests ran on a real Postgres.
+
+    Args:
+        described: The server, for people; empty when the run came to none.
+        product: What the server says that it is, as `version()` gives it.
+        tests: What is known of the tests.
+    """
+    key, title = "postgres", "real Postgres"
+    foreign = [f"{test.test}: {what}" for test in tests for what in test.foreign]
+    if foreign:
+        return Item(
+            key, title, FAILED, f"{_number(len(foreign), 'fixture')} of ours replaced by something else",
+            ("give tests an engine of Postgres: take the override of the fixture out",), tuple(foreign),
+        )  # fmt: skip
+    if not described:
+        return Item(key, title, FAILED, "the run came to no server", ("see the errors above",))
+    if not product.startswith("PostgreSQL ") or "-YB-" in product:
+        found = f"{described} says that it is: {product.splitlines()[0] if product else 'nothing'}"
+        return Item(key, title, FAILED, found, ("pytest --pristine-server=embedded",))
+    return Item(key, title, PASSED, described)
+
+
+def pristine(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord]) -> Item:
+    """Whether the database was pristine after every test, and that was proven."""
+    key, title = "pristine", "database pristine after every test"
+    offenders = [*_left(tests), *(what for process in processes for what in process.differences)]
+    if offenders:
+        return Item(
+            key, title, FAILED, f"{_number(len(offenders), 'time')} something was left",
+            ("have tests that write ask for clean_database, and end the threads and processes that they start",
+             _RESTORING),
+            tuple(offenders),
+        )  # fmt: skip
+    used = [process for process in processes if process.used]
+    cleaned = sum(1 for test in tests if test.cleaned)
+    if not used:
+        return Item(
+            key, title, UNKNOWN, "no process that ran tests said how it ended", ("let the run come to its end",)
+        )
+    unproven = [process for process in used if process.tables is None]
+    if unproven:
+        problems = [problem for process in unproven for problem in process.problems]
+        why = "; ".join(problems) or "proofs are switched off, or the run was ended"
+        remedy = ("let the run come to its end, with pristine_proof = sampled or always",)
+        return Item(key, title, UNKNOWN, f"{_number(cleaned, 'test')} restored, and not proven: {why}", remedy)
+    proven = sum(test.proven for test in tests)
+    tables = max(process.tables or 0 for process in used)
+    found = f"{_number(cleaned, 'test')} restored, {proven} of them compared with the baseline, and in the end "
+    return Item(key, title, PASSED, f"{found}{_number(tables, 'table')}, all sequences and the catalogue")
+
+
+def _left(tests: Sequence[TestRecord]) -> Iterator[str]:
+    for test in tests:
+        yield from test.found
+        yield from (f"{test.test}: {what}" for what in test.differences)
+        if test.blocked:
+            yield f"{test.test} could not be undone: {test.blocked}"
+
+
+def connections(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord]) -> Item:
+    """Whether tests gave back all that they opened."""
+    key, title = "connections", "no connection left open or in a transaction"
+    offenders = [
+        *(f"{test.test} left {what}" for test in tests for what in (*test.connections, *test.leftovers)),
+        *(what for process in processes for what in process.connections),
+    ]
+    if offenders:
+        remedy = ("close it where it was opened: with engine.connect() as connection: …",)
+        return Item(key, title, FAILED, f"{len(offenders)} left", remedy, tuple(offenders))
+    unseen = [p for process in processes for p in process.problems if p.startswith("connections")]
+    if unseen or not any(process.used for process in processes):
+        return Item(key, title, UNKNOWN, "; ".join(unseen) or "the run was ended", ("let the run come to its end",))
+    return Item(key, title, PASSED, "none")
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

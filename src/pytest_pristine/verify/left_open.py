@@ -1,0 +1,51 @@
+"""Sessions that are left in the database when all is over, and the tests that they are from."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
+
+from sqlalchemy.engine import URL
+
+from pytest_pristine.postgres import connections, sessions
+from pytest_pristine.postgres.connections import Connection
+from pytest_pristine.postgres.sessions import Open
+
+# Seconds that sessions are given to end which were closed just now.
+_PATIENCE, _INTERVAL = 0.5, 0.02
+
+
+def at_end(url: URL, begun: Sequence[tuple[float, str]], known: Collection[int]) -> list[str]:
+    """Sessions in a database that are none of ours, in words.
+
+    Args:
+        url: The database.
+        begun: When each test began, in seconds since the epoch, with its name, in this order.
+        known: Process ids of sessions that are told of elsewhere.
+    """
+    with connections.connect(url, "look") as connection:
+        ahead = sessions.clock(connection) - time.time()
+        deadline = time.monotonic() + _PATIENCE
+        left = _unknown(connection, known)
+        while left and time.monotonic() < deadline:
+            time.sleep(_INTERVAL)
+            left = _unknown(connection, known)
+    return [_told(each, begun, ahead) for each in left]
+
+
+def _unknown(connection: Connection, known: Collection[int]) -> list[Open]:
+    return [each for each in sessions.open_in(connection) if each.session.pid not in known]
+
+
+def _told(left: Open, begun: Sequence[tuple[float, str]], ahead: float) -> str:
+    in_transaction = left.in_transaction_since is not None
+    test = _test_at((left.in_transaction_since or left.since) - ahead, begun)
+    what = "a connection in a transaction" if in_transaction else "a connection open"
+    return f"{test} left {what}: {left.session}" + (f", last query: {left.query}" if left.query else "")
+
+
+def _test_at(moment: float, begun: Sequence[tuple[float, str]]) -> str:
+    """The test that had begun last at a moment."""
+    place = bisect_right(begun, moment, key=lambda span: span[0]) - 1
+    return begun[place][1] if place >= 0 else "something before the first test"
