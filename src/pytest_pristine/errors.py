@@ -19,6 +19,7 @@
     │   ├── NoRoomError             its disk is full
     │   ├── TooFewConnectionsError  it has not as many connections as the run needs
     │   ├── StartError              our own server did not come up
+    │   ├── NoKeptDatabaseError     no database of a failed test was kept
     │   └── NoServerError           every source was tried and none had a server
     ├── NotOursError                a database that we may not destroy
     ├── MigrationError              the schema could not be brought to head
@@ -140,6 +141,10 @@ class StartError(ServerError):
 
 class NoServerError(ServerError):
     """Every source was tried and none had a server."""
+
+
+class NoKeptDatabaseError(ServerError):
+    """No database of a failed test was kept, or none of the name that was asked for."""
 
 
 class NotOursError(PristineError):

@@ -83,7 +83,7 @@ def test_a_configured_default_is_passed_over(project: Project, free_port: int) -
     run = project.run()
     assert run.status == 0, run.output
     assert (
-        f"pristine: passed over url: nothing answers at postgresql://u:***@127.0.0.1:{free_port}/app "
+        f"passed over url: nothing answers at postgresql://u:***@127.0.0.1:{free_port}/app "
         "(pristine_url in the ini file)"
     ) in run.message()
     assert f"pristine: {CALLED}" in run.output

@@ -219,7 +219,7 @@ def test_a_run_reads_every_place(project: Project, tmp_path: Path) -> None:
     places = {"PRISTINE_LINGER": "2", "PRISTINE_RESTORE_TIMEOUT": "2", "TEST_DATABASE_URL": ""}
     run = project.run("--pristine-linger=1", "--pristine-create-db", **places, PRISTINE_POSTGRES_VERSION="")
     assert run.status == 0, run.output
-    assert "pristine: passed over url: TEST_DATABASE_URL is empty\n" in run.output
+    assert "; passed over url: TEST_DATABASE_URL is empty; restores" in run.output
     read = answer.read_text()
     assert " url=" not in f" {read}".replace("(", " "), "a URL may hold a password"
     for name, value in {

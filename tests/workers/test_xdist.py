@@ -37,8 +37,8 @@ def test_one_server_one_template_and_one_copy_for_each_worker(crew: Crew) -> Non
 
 def test_the_header(shared_crew: Crew) -> None:
     """The controller says once which server it is, before the first result."""
-    run = shared_crew.project.run(*XDIST, "-n2")
-    assert run.output.count(f"pristine: {CALLED}") == 1
+    run = shared_crew.project.run(*XDIST, "-v", "-n2")  # it undoes -q
+    assert run.output.count(f"pristine: {CALLED};") == 1
     assert run.output.index(CALLED) < run.output.index("....")
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 import shtab
 
 from pytest_pristine.cli import foreground, parser, project, psql, setting_up, wording
-from pytest_pristine.postgres import urls
+from pytest_pristine.postgres import names, urls
 from pytest_pristine.servers import home, inventory, up
 from pytest_pristine.servers.up import Running
 from pytest_pristine.templates.pruning import Pruner, Removal
@@ -66,7 +66,10 @@ def _prune(arguments: argparse.Namespace) -> int:
 
 
 def _psql(arguments: argparse.Namespace) -> int:
-    return psql.run(project.read(), arguments.database, arguments.port, arguments.arguments)
+    settings, name = project.read(), arguments.database
+    if arguments.last_failed or (name is not None and names.is_kept(name)):
+        return psql.run_on_kept(settings, None if arguments.last_failed else name, arguments.arguments)
+    return psql.run(settings, name, arguments.port, arguments.arguments)
 
 
 def _init(arguments: argparse.Namespace) -> int:

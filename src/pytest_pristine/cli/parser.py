@@ -39,6 +39,7 @@ def build() -> argparse.ArgumentParser:
         _add_json(command)
     psql = commands.add_parser("psql", help="open psql on a server of ours; what follows -- is psql's")
     psql.add_argument("database", nargs="?", help="the database (default: the one the server was started with)")
+    psql.add_argument("--last-failed", action="store_true", help="the database of the failed test that was kept last")
     psql.add_argument("--port", type=_port, help="the server that `pristine up` started on this port")
     init = commands.add_parser("init", help="set a project up: configuration, a first test, a guide, a CI workflow")
     init.add_argument("--alembic-config", metavar="PATH", help="the project's alembic.ini, if it has several")

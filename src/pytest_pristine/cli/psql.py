@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 
 from sqlalchemy.engine import URL
@@ -14,9 +15,27 @@ from pytest_pristine.errors import BinariesError, NoServerError
 from pytest_pristine.postgres import urls
 from pytest_pristine.servers import home, shared, up, wheels
 from pytest_pristine.settings import Settings
+from pytest_pristine.templates import last_failed
 
 # libpq's variables for the parts of an address. A command line could be read by everybody on the machine.
 _VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+
+
+def run_on_kept(chosen: Settings, name: str | None, arguments: Sequence[str]) -> int:
+    """Run psql on the database of a failed test; gives its exit status.
+
+    Args:
+        chosen: The settings.
+        name: The database; None for the one that was kept last.
+        arguments: What else psql is given.
+
+    Raises:
+        NoKeptDatabaseError: There is none.
+        BinariesError: There is no psql.
+    """
+    with last_failed.found(chosen, name) as found:
+        print(f"{found.database.name}: as {found.database.mark.test} left it", file=sys.stderr)  # noqa: T201
+        return _open(found.url, arguments)
 
 
 def run(chosen: Settings, database: str | None, port: int | None, arguments: Sequence[str]) -> int:
@@ -33,8 +52,10 @@ def run(chosen: Settings, database: str | None, port: int | None, arguments: Seq
         BinariesError: There is no psql.
     """
     url = _server(chosen, port)
-    if database is not None:
-        url = url.set(database=database)
+    return _open(url if database is None else url.set(database=database), arguments)
+
+
+def _open(url: URL, arguments: Sequence[str]) -> int:
     named = {_VARIABLES[key]: str(value) for key, value in urls.conninfo(url).items()}
     foreign = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return subprocess.run([_program(), *arguments], env={**foreign, **named}, check=False).returncode  # noqa: S603 - psql

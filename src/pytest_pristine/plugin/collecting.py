@@ -58,7 +58,8 @@ class Collector:
             return
         settings = options.read(self._config)
         self._items = judging.judge(self._config, settings, self._collected)
-        self._notes = judging.publish(self._config, settings, self._collected, self._items)
+        self._notes = [*dict.fromkeys(problem for each in self._collected.processes for problem in each.problems)]
+        self._notes += judging.publish(self._config, settings, self._collected, self._items)
         unproven = [item for item in self._items if item.state != PASSED]
         if settings.strict.value and unproven and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -66,9 +67,11 @@ class Collector:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the checklist."""
-        from pytest_pristine.report import building, terminal  # most runs have nothing to show
+        if not self._items:
+            return
+        from pytest_pristine.report import terminal  # most runs have nothing to show
 
-        kept = building.kept(self._collected.records.values())
+        kept = judging.kept(self._config, self._collected)
         lines = list(terminal.lines(self._items, kept, self._notes, self._config.get_verbosity()))
         if not lines:
             return

@@ -41,5 +41,10 @@ def needs_database(item: pytest.Item) -> bool:
     return False
 
 
+def cleans(item: pytest.Item) -> bool:
+    """Whether the test asks for `clean_database` by name. It may do so while it runs, too."""
+    return "clean_database" in getattr(item, "fixturenames", ())
+
+
 def _definitions(item: pytest.Item, name: str) -> Sequence[pytest.FixtureDef[object]]:
     return item.session._fixturemanager.getfixturedefs(name, item) or ()  # noqa: SLF001 - there is no public way

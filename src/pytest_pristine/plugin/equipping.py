@@ -43,6 +43,6 @@ def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -
         )
     # It began without us: it is the first to ask for a database.
     if (test := recording.current(config)) is not None:
-        equipment.begun.append((test.began, test.test))
+        equipment.note(test)
     recording.equip(config, equipment)
     return equipment

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_pristine.report.collected import Collected
-    from pytest_pristine.report.document import Document
+    from pytest_pristine.report.document import Document, Kept
     from pytest_pristine.settings import Settings
     from pytest_pristine.verify.checklist import Item
 
@@ -53,6 +53,15 @@ def publish(config: pytest.Config, settings: Settings, collected: Collected, ite
     return notes
 
 
+def kept(config: pytest.Config, collected: Collected) -> list[Kept]:
+    """The databases of failed tests that were kept."""
+    from pytest_pristine.report import building  # most runs have nothing to show
+
+    server = state.found(config)
+    named = server.url if server is not None and server.source == "url" else None
+    return building.kept_of(collected.records.values(), named)
+
+
 def _document(config: pytest.Config, collected: Collected, items: Sequence[Item]) -> Document:
     from pytest_pristine.report import building  # most runs have nothing to publish
     from pytest_pristine.report.document import Server  # the same
@@ -60,5 +69,11 @@ def _document(config: pytest.Config, collected: Collected, items: Sequence[Item]
     found = state.found(config)
     server = None if found is None else Server(found.capabilities.version_text, found.source, str(found))
     return building.build(
-        collected, items, project=config.rootpath.name, server=server, spent=state.spent(config), schema=None
+        collected,
+        items,
+        project=config.rootpath.name,
+        server=server,
+        spent=state.spent(config),
+        schema=None,
+        kept=kept(config, collected),
     )

@@ -27,7 +27,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     equipment = recording.equipment(item.config)
     if equipment is not None:
         equipment.recorder.begin()
-        equipment.begun.append((record.began, item.nodeid))
+        equipment.note(record)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -117,8 +117,6 @@ def _sum_up(equipment: Equipment, record: TestRecord, item: pytest.Item) -> None
     recorder = equipment.recorder
     record.statements, record.sql = recorder.count, recorder.seconds
     record.shapes = list(recorder.shapes.values())
-    if record.ours and not record.cleaned:
-        equipment.since.append(item.nodeid)
     if equipment.checkouts is not None:
         record.connections += equipment.checkouts.left(item.nodeid)
 

@@ -60,6 +60,12 @@ class Equipment:
     keeps: bool = True
     is_finished: bool = False
 
+    def note(self, test: TestRecord) -> None:
+        """Note that a test begins."""
+        self.begun.append((test.began, test.test))
+        if test.ours and not test.cleaned:
+            self.since.append(test.test)
+
     def who(self) -> str:
         """Who can have written since the last restore, in words."""
         if self.since:
@@ -71,7 +77,13 @@ class Equipment:
 def begin(item: pytest.Item) -> TestRecord:
     """Begin the record of a test. One that is run again brings along what was found the last time."""
     before = item.stash.get(_TEST, None)
-    record = TestRecord(item.nodeid, state.worker_name(item.config), time.time(), ours=collection.needs_server(item))
+    record = TestRecord(
+        item.nodeid,
+        state.worker_name(item.config),
+        time.time(),
+        ours=collection.needs_server(item),
+        cleaned=collection.cleans(item),
+    )
     if before is not None:
         for name in ("found", "leftovers", "differences", "connections", "sqlite", "foreign"):
             getattr(record, name).extend(getattr(before, name))

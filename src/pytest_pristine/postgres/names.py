@@ -42,6 +42,11 @@ def kept(project: str) -> str:
     return f"{PREFIX}_{label(project)}_failed_{secrets.token_hex(3)}"
 
 
+def is_kept(name: str) -> bool:
+    """Whether a name is one that `kept` gives."""
+    return re.fullmatch(rf"{PREFIX}_\w+_failed_[0-9a-f]{{6}}", name) is not None
+
+
 def clone(base: str, run: str, worker: str) -> str:
     """The name of a worker's database; `base` is shortened so that run and worker always fit."""
     ending = f"_{run}_{label(worker)}"

@@ -6,6 +6,9 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+from sqlalchemy.engine import URL
+
+from pytest_pristine.postgres import urls
 from pytest_pristine.report.collected import Collected, Outcome
 from pytest_pristine.report.document import (
     CheckedItem,
@@ -38,6 +41,7 @@ def build(
     server: Server | None,
     spent: Spent | None,
     schema: Schema | None,
+    kept: Sequence[Kept],
     covered: Sequence[str] = (),
 ) -> Document:
     """The document.
@@ -49,6 +53,7 @@ def build(
         server: The server.
         spent: What it took the process that directs the run to make databases for all.
         schema: Schema coverage.
+        kept: See `kept_of`.
         covered: Tables of the schema, whether tests wrote to them or not.
     """
     tests, known = list(collected.outcomes.values()), collected.records
@@ -69,14 +74,27 @@ def build(
         tables=tables.names,
         shapes=shapes,
         leaks=[*_leaks(known.values(), collected.processes)],
-        kept=kept(known.values()),
+        kept=list(kept),
         schema=schema,
     )
 
 
-def kept(tests: Iterable[TestRecord]) -> list[Kept]:
-    """The databases that were kept."""
-    return [Kept(test.test, test.kept, f"pristine psql {test.kept}") for test in tests if test.kept]
+def kept_of(tests: Iterable[TestRecord], named: URL | None) -> list[Kept]:
+    """The databases that were kept, each with what opens it.
+
+    Args:
+        tests: What was recorded of tests.
+        named: The server, where the user named it; None for one of ours, which `pristine psql` finds.
+    """
+    names = [(test.test, test.kept) for test in tests if test.kept]
+    return [Kept(test, name, _opening(name, named, is_last=name == names[-1][1])) for test, name in names]
+
+
+def _opening(name: str, named: URL | None, *, is_last: bool) -> str:
+    if named is not None:
+        # Without its password, for which psql asks.
+        return f'psql "{urls.show(named.set(database=name, password=None))}"'
+    return "pristine psql --last-failed" if is_last else f"pristine psql {name}"
 
 
 class _Places:

@@ -26,11 +26,12 @@ class Database:
 
     Attributes:
         name: Its name.
-        kind: `template`, `clone`, `target`, `spare` or `scratch`.
+        kind: `template`, `clone`, `target`, `spare`, `kept` or `scratch`.
         project: Label of its project.
         run: Id of the run that has it, or made it.
         since: When it was made, in UTC, as ISO 8601 has it; empty for templates and spares.
         used: When a template was used last, in UTC, as ISO 8601 has it; empty for others.
+        test: The failed test that left it so, of one that was kept; empty for others.
         sessions: How many sessions are connected to it.
         bytes: Its size.
     """
@@ -41,6 +42,7 @@ class Database:
     run: str
     since: str
     used: str
+    test: str
     sessions: int
     bytes: int
 
@@ -231,12 +233,12 @@ def _contents(url: URL) -> tuple[tuple[Run, ...], tuple[Database, ...]]:
         found = [
             (each.mark, Database(
                 each.name, each.mark.kind, each.mark.project, each.mark.run, each.mark.since, each.mark.used,
-                each.sessions, databases.size(connection, each.oid),
+                each.mark.test, each.sessions, databases.size(connection, each.oid),
             )) for each in databases.ours(connection)
         ]  # fmt: skip
         theirs: dict[str, list[tuple[Mark, Database]]] = {}
         for mark, database in found:
-            if mark.run and mark.kind not in (marks.TEMPLATE, marks.SPARE):
+            if mark.run and mark.kind not in (marks.TEMPLATE, marks.SPARE, marks.KEPT):
                 theirs.setdefault(mark.run, []).append((mark, database))
         runs = [_run(connection, run, group) for run, group in theirs.items()]
     # What a run leaves of itself for good is the database that the user named.

@@ -23,6 +23,7 @@ from pytest_pristine.servers.cluster import Cluster
 from pytest_pristine.servers.keeper import Kept
 from pytest_pristine.servers.wheels import WHEELS
 from pytest_pristine.settings import DEFAULT, Value
+from pytest_pristine.templates import keeping
 
 # The names of copies of programs: in a directory that somebody named as our home there may be other things.
 _COPY = re.compile(rf"({'|'.join(re.escape(wheel.distribution) for wheel in WHEELS)})-.*")
@@ -75,7 +76,7 @@ class Pruner:
             except ServerError as error:
                 failures.append(error)
         try:
-            yield from self._prune_named()
+            yield from self._prune_named(everything=everything)
         except ServerError as error:
             failures.append(error)
         for copy in inventory.take(self.home).copies:
@@ -95,11 +96,11 @@ class Pruner:
                 yield from self._discard(server)
                 return
         if url is not None:
-            yield from self._drop_databases(url, directory.name)
+            yield from self._drop_databases(url, directory.name, everything=everything)
         if not _is_up(directory):
             yield from self._stop_forgotten(server)
 
-    def _prune_named(self) -> Iterator[Removal]:
+    def _prune_named(self, *, everything: bool) -> Iterator[Removal]:
         """Drop the databases of runs that are over on the server that the settings name.
 
         Raises:
@@ -114,7 +115,7 @@ class Pruner:
             if self.named.explicit:
                 raise
             return  # the project's default, which does not run now
-        yield from self._drop_databases(url, urls.show(url))
+        yield from self._drop_databases(url, urls.show(url), everything=everything)
 
     def _stop_forgotten(self, server: Kept) -> Iterator[Removal]:
         """Stop a server that no run holds and nobody keeps, and clear up after one that died. Its data is a cache."""
@@ -135,8 +136,8 @@ class Pruner:
             home.remove(server.directory)
         yield removal
 
-    def _drop_databases(self, url: URL, name: str) -> Iterator[Removal]:
-        """Drop the databases of runs that are over."""
+    def _drop_databases(self, url: URL, name: str, *, everything: bool) -> Iterator[Removal]:
+        """Drop the databases of runs that are over, and those of failed tests that were kept for long."""
         try:
             connection = inventory.maintenance(url, "prune")
         except ServerError:
@@ -151,6 +152,15 @@ class Pruner:
                     dropped = databases.find(connection, database.name) is None
                 if dropped:
                     yield removal
+            yield from self._drop_kept(connection, name, everything=everything)
+
+    def _drop_kept(self, connection: Connection, server: str, *, everything: bool) -> Iterator[Removal]:
+        """Drop databases of failed tests that nobody is likely to look at any more."""
+        for database in keeping.latest(connection) if everything else keeping.outdated(connection):
+            removal = _described(connection, database, server)
+            if not self.dry:
+                databases.drop(connection, database.name)
+            yield removal
 
     def _shrink(self, limit: int) -> Iterator[Removal]:
         """Remove templates, then servers that do not run, until no more than the limit is left."""
