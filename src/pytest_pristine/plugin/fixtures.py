@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.plugin import cleaning, state
+from pytest_pristine.plugin import cleaning, recording, state
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -32,11 +32,14 @@ def apply_migrations(postgres_server: PostgresServer) -> Iterator[Workspace]:
 
 
 @pytest.fixture(scope="session")
-def _pristine_isolation(postgres_server: PostgresServer, apply_migrations: Workspace) -> Iterator[Isolation]:
+def _pristine_isolation(
+    request: pytest.FixtureRequest, postgres_server: PostgresServer, apply_migrations: Workspace
+) -> Iterator[Isolation]:
     """What the migrations left, recorded before any test can write."""
     from pytest_pristine.isolation.catalogue import Coverage  # heavy, and most runs need none
     from pytest_pristine.isolation.isolation import Isolation  # the same
 
+    recording.migrated(request.config, apply_migrations)
     settings = postgres_server.settings
     isolation = Isolation(
         apply_migrations.url,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_pristine.plugin import collection, state
 from pytest_pristine.verify.records import ProcessRecord, TestRecord
+
+if TYPE_CHECKING:
+    from pytest_pristine.templates.workspace import Workspace
 
 # The attribute of a report of pytest in which the record of its test travels, under pytest-xdist to another process.
 ATTRIBUTE = "pristine"
@@ -34,3 +38,10 @@ def of_process(config: pytest.Config) -> ProcessRecord:
     if _PROCESS not in config.stash:
         config.stash[_PROCESS] = ProcessRecord(state.worker_name(config))
     return config.stash[_PROCESS]
+
+
+def migrated(config: pytest.Config, database: Workspace) -> None:
+    """Note what is known of the migrations of this process's database. A project may have one of its own making."""
+    found = getattr(database, "migrated", None)
+    process = of_process(config)
+    process.used, process.migrated = True, {} if found is None else found.as_dict()

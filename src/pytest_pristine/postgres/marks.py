@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 _PREFIX = "pytest-pristine: "
 
@@ -34,6 +35,7 @@ class Mark:
         owner: Whose the run is: `user@host, process 4711`.
         copies: How many copies the last run made that used a template.
         since: When it was made, in UTC, as ISO 8601 has it.
+        migrated: Of a template, what was found after its migrations; see `migrations.evidence`.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Mark:
     copies: int = 1
     owner: str = ""
     since: str = ""
+    migrated: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return _PREFIX + json.dumps(asdict(self), sort_keys=True)

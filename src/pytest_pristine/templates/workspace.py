@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import RestoreError
+from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.postgres import databases, locks
 from pytest_pristine.postgres.anchor import PATIENCE, Anchor
 from pytest_pristine.postgres.connections import Connection
@@ -36,6 +37,7 @@ class Workspace:
             another run has the database by now.
         contested: The id of the run, where another may come to work in the database once this one has lost its lease:
             its name is no run's own. Else empty.
+        migrated: What was found after the migrations; None where they tell nothing.
     """
 
     url: URL
@@ -43,6 +45,7 @@ class Workspace:
     rebuild: Callable[[], None] = field(repr=False, compare=False)
     hold: Callable[[Connection], None] = field(repr=False, compare=False, default=_nothing)
     contested: str = ""
+    migrated: Evidence | None = None
 
 
 @dataclass(slots=True)
@@ -114,7 +117,9 @@ def work_in(
         copy.rebuild(made[0])
 
     try:
-        yield Workspace(copy.url, copy.template.name, rebuild, copy.hold, copy.mark.run if copy.is_target else "")
+        contested = copy.mark.run if copy.is_target else ""
+        migrated = Evidence.read(copy.template.mark.migrated)
+        yield Workspace(copy.url, copy.template.name, rebuild, copy.hold, contested, migrated)
     finally:
         for each in made:
             each.close()
