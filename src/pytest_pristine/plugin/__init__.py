@@ -18,6 +18,7 @@ from pytest_pristine.plugin.fixtures import (
 from pytest_pristine.plugin.hooks import (
     pytest_addoption,
     pytest_collection_finish,
+    pytest_configure,
     pytest_report_collectionfinish,
     pytest_runtest_makereport,
     pytest_unconfigure,
@@ -32,6 +33,7 @@ __all__ = [
     "postgres_url",
     "pytest_addoption",
     "pytest_collection_finish",
+    "pytest_configure",
     "pytest_configure_node",
     "pytest_itemcollected",
     "pytest_report_collectionfinish",

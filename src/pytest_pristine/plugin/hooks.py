@@ -7,12 +7,17 @@ from collections.abc import Generator
 import pytest
 
 from pytest_pristine.errors import PristineError
-from pytest_pristine.plugin import collection, options, redaction, state
+from pytest_pristine.plugin import collection, options, redaction, skipping, state
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Register the options and ini keys."""
     options.register(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to hear what the run has to prove."""
+    skipping.begin(config)
 
 
 @pytest.hookimpl(tryfirst=True)
