@@ -193,6 +193,12 @@ def test_in_place(project: Project, server: Server) -> None:
 
 
 def test_inline(project: Project) -> None:
-    """Migrations in the process of the tests are not known to be good, and it is said why."""
-    (line,) = judged(project, "--pristine-migrations-process=inline", "--pristine-create-db")
+    """Migrations in the process of the tests are not known to be good; it is said why, and what gives evidence."""
+    # Templates are shared by projects with the same history.
+    project.write("migrations/versions/0002.py", _SECOND + "\n# Its own.\n")
+    (line,) = judged(project, "--pristine-migrations-process=inline")
     assert line.startswith("unknown | models could not be compared: the migrations ran in the process of the tests")
+    options = ["--pristine-create-db", "--pristine-migrations-process=child"]
+    assert " ".join(options) in line
+    assert judged(project) == [line]
+    assert judged(project, *options) == ["passed | at 0002 (head); env.py names no models"]

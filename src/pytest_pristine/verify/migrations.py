@@ -15,7 +15,7 @@ TITLE = "migrations at head, models and migrations agree"
 _TELLS_NOTHING = "the project's own migrator tells nothing"
 _TARGET = "pristine_alembic_target = head, or Alembic(target=…), decides how far migrations go"
 _BUILD_ON = "have apply_migrations use migrated_database() with Alembic, or hand on what Alembic.migrate() gives"
-_ANEW = "pytest --pristine-create-db migrates anew and looks again"
+_ANEW = "pytest --pristine-create-db --pristine-migrations-process=child migrates anew and looks again"
 
 
 def judge(processes: Sequence[ProcessRecord]) -> Item:
