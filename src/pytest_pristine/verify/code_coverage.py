@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +71,7 @@ def judge(coverage: Coverage | None, asked: Sequence[str], circumstances: Circum
     if coverage is None or around.off:
         return _item(checklist.UNKNOWN, around.off or "it was not measured", (_HOW,))
     if around.lost:
-        return _item(checklist.FAILED, f"{len(around.lost)} workers gave no data back", (_WORKERS,),
+        return _item(checklist.FAILED, f"{_number(around.lost, 'worker')} gave no data back", (_WORKERS,),
                      tuple(f"worker {name}" for name in around.lost))  # fmt: skip
     if not coverage.get_option("run:branch"):
         return _item(checklist.FAILED, "branch coverage is off", (_BRANCHES,), ("branches are not measured",))
@@ -227,9 +227,12 @@ def _shown(path: str) -> str:
     return os.path.relpath(path) if Path(path).is_absolute() and _is_below(path, ".") else path
 
 
-def _modules(paths: Iterable[str]) -> str:
-    number = len(list(paths))
-    return f"{number} module{'' if number == 1 else 's'}"
+def _modules(paths: Collection[str]) -> str:
+    return _number(paths, "module")
+
+
+def _number(things: Collection[str], word: str) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 def _item(state: str, found: str, remedy: tuple[str, ...] = (), offenders: tuple[str, ...] = ()) -> Item:
