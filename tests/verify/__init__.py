@@ -1,1 +1,1 @@
-"""What a run proves of itself."""
+"""The checklist: what each item says when all is well, and what must turn it red."""

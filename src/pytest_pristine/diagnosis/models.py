@@ -10,17 +10,15 @@ from pytest_pristine.diagnosis.context import Context
 from pytest_pristine.diagnosis.findings import Finding
 from pytest_pristine.errors import AlembicConfigError, MigrationError, PristineError
 from pytest_pristine.isolation import ways
-from pytest_pristine.migrations import inspection, locate
+from pytest_pristine.migrations import locate
 from pytest_pristine.migrations.alembic import Alembic
+from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.servers import resolver
 from pytest_pristine.templates.provider import PostgresServer
 
-# Seconds for the migrations, and for the comparison: both import the application, which takes up to 20 s, and the
-# longest history that we know takes two minutes.
+# Seconds for the migrations, with the comparison: they import the application, which takes up to 20 s, and the longest
+# history that we know takes two minutes.
 _LIMIT = 600
-_COMPARISON = 120
-# Differences that are listed: a project without models for its tables has as many as tables.
-_LISTED = 20
 _SUBJECT = "migrations"
 
 
@@ -53,7 +51,7 @@ def _migrate(context: Context, postgres: PostgresServer, migrations: Alembic) ->
             where = "in place" if database.template is None else f"kept as {database.template}"
             yield findings.ok(_SUBJECT, f"they bring an empty database to {migrations.target}; {where}")
             yield findings.ok("restores", ways.describe(postgres.capabilities).removeprefix("restores "))
-            yield from judge(inspection.compare(migrations, database.url, _COMPARISON), migrations, context)
+            yield from judge(database.migrated, migrations, context)
     except MigrationError as error:
         if not own:
             yield findings.of_error(_SUBJECT, error)
@@ -64,26 +62,26 @@ def _migrate(context: Context, postgres: PostgresServer, migrations: Alembic) ->
         yield findings.of_error("server", error)
 
 
-def judge(comparison: inspection.Comparison, migrations: Alembic, context: Context) -> Iterator[Finding]:
-    """What to say of a comparison."""
+def judge(found: Evidence | None, migrations: Alembic, context: Context) -> Iterator[Finding]:
+    """What to say of the comparison that was made just after the migrations, perhaps in an earlier run."""
     subject = "models"
     config = context.shown(migrations.config)
-    if comparison.problem:
-        yield findings.warning(subject, f"they cannot be compared: {comparison.problem}",
+    found = found or Evidence(problem="nothing was found out")
+    if found.problem:
+        yield findings.warning(subject, f"they cannot be compared: {found.problem}",
                                f"alembic -c {config} check shows it too")  # fmt: skip
-    elif not comparison.compared:
+    elif not found.names_models:
         yield findings.ok(subject, "env.py names none: its target_metadata is None, and nothing was compared")
-    elif not comparison.differences:
+    elif not found.number:
         yield findings.ok(subject, "they are what the migrations make")
     else:
         yield findings.warning(
-            subject, f"they differ from the migrations in {len(comparison.differences)}:\n" + _listed(comparison),
+            subject, f"they differ from the migrations in {found.number}:\n" + _listed(found),
             f'alembic -c {config} revision --autogenerate -m "…"',
             "what is no business of the models: include_object in env.py leaves it out",
         )  # fmt: skip
 
 
-def _listed(comparison: inspection.Comparison) -> str:
-    lines = [f"{what}: {how}" for what, how in comparison.differences[:_LISTED]]
-    left = len(comparison.differences) - _LISTED
-    return "\n".join([*lines, *([f"and {left} more"] if left > 0 else [])])
+def _listed(found: Evidence) -> str:
+    left = found.number - len(found.differences)
+    return "\n".join([*found.differences, *([f"and {left} more"] if left > 0 else [])])

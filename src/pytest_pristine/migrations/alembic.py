@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlalchemy.engine import URL
@@ -22,6 +22,7 @@ from pytest_pristine.errors import (
     StrayMigrationError,
 )
 from pytest_pristine.migrations import child, fingerprint, messages
+from pytest_pristine.migrations.evidence import Evidence, Migrated
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.messages import Answer, Request
 from pytest_pristine.migrations.surroundings import Surroundings
@@ -29,6 +30,8 @@ from pytest_pristine.postgres import names, urls
 
 # Lines of the migration's own output that an error quotes.
 _OUTPUT_LINES = 20
+# env.py may leave anything behind: a lock that it would wait for, an event loop, a second pool.
+_INLINE = "the migrations ran in the process of the tests (inline), where env.py is not run a second time to compare"
 # What stands for the URL in a value of `environment`.
 URL_PLACEHOLDER = "{url}"
 # What the server says to CREATE ROLE when another project, or an earlier build, has made that role.
@@ -80,8 +83,11 @@ class Alembic:
         """Whether everything that an earlier migration read is unchanged."""
         return fingerprint.unchanged(inputs, self._root)
 
-    def migrate(self, url: URL) -> Inputs:
+    def migrate(self, url: URL) -> Migrated:
         """Run `alembic upgrade` and check that it went to this database.
+
+        Returns:
+            What the migrations read, and whether the database is at head and as the models have it.
 
         Raises:
             MigrationError: It failed; the revision, its file and the server's error are named.
@@ -90,7 +96,8 @@ class Alembic:
         answer = _run_inline(request, variables) if self.inline else self._run_in_child(request, variables)
         if answer.problem is not None:
             raise self._explain(answer, url)
-        return answer.inputs
+        found = Evidence(problem=_INLINE) if self.inline else Evidence.read(answer.evidence)
+        return Migrated(answer.inputs, found and replace(found, problem=urls.redact(found.problem, url)))
 
     def _run_in_child(self, request: Request, variables: Mapping[str, str]) -> Answer:
         """Run the migrations in a process of their own.

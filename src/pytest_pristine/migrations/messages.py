@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 PROCESS = "pytest_pristine.migrations.upgrade"
 
@@ -42,6 +43,7 @@ class Answer:
         inputs: What the migrations read; see `fingerprint`.
         output: What they printed.
         extension: The extension that the server has not and a migration creates, if that was the problem.
+        evidence: What was found after them; see `evidence`. Empty when nothing was looked at.
     """
 
     problem: str | None
@@ -51,3 +53,4 @@ class Answer:
     inputs: dict[str, str] = field(default_factory=dict)
     output: str = ""
     extension: str = ""
+    evidence: dict[str, Any] = field(default_factory=dict)

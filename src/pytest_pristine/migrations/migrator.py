@@ -20,6 +20,7 @@ class Migrator(Protocol):
 
         Returns:
             What else the migrations turned out to read. The result is reused as long as none of it changes.
+            `Alembic` gives with it what it found of head and models; whoever builds on it hands the object on.
 
         Raises:
             MigrationError: They failed.

@@ -1,7 +1,7 @@
 """The migration process: runs Alembic on one database, and reports what happened and what it read.
 
 Run as `python -m pytest_pristine.migrations.upgrade ANSWER` with a request on standard input. It is the only module
-that imports Alembic, with `examination`.
+that imports Alembic, with `examination`, `comparison` and `steering`.
 """
 
 from __future__ import annotations
@@ -9,40 +9,38 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import traceback
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from alembic import command
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import create_engine, event, pool
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from pytest_pristine.migrations import extensions, fingerprint
+from pytest_pristine.migrations import comparison, extensions, fingerprint
+from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.migrations.messages import FAILED, SEVERAL_HEADS, STRAY, Answer, Request
+from pytest_pristine.migrations.steering import StrayConnectionError, configure, guard
 from pytest_pristine.postgres import urls
-
-# Names of this machine that mean the same server.
-_LOOPBACK = ("127.0.0.1", "::1")
 
 # feature_not_supported, undefined_file: what CREATE EXTENSION says, before PostgreSQL 15 too.
 _NOT_INSTALLED = ("0A000", "58P01")
+
+# Seconds that the examination after the migrations may take: env.py may wait for a lock that it has taken itself.
+_EXAMINATION = 120
+_NO_END = f"env.py, run once more for it, did not come to an end within {_EXAMINATION} s, or ended the process"
 
 # Tables of the database connected to that look like Alembic's version table, whatever the project calls it.
 _VERSION_TABLES = """
     SELECT 1 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE a.attname = 'version_num' AND c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 """
-
-
-class StrayConnectionError(Exception):
-    """A migration connects to another database than the one it was given."""
 
 
 class Read:
@@ -114,34 +112,6 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
     return Answer(None, inputs=fingerprint.record(Path(request.root), _module_files(), files, read.directories))
 
 
-def configure(request: Request, connection: Connection) -> Config:
-    """The configuration with our database in both places where an env.py may look for it."""
-    config = Config(request.config)
-    config.set_main_option("sqlalchemy.url", request.url.replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
-
-
-def guard(url: URL) -> Any:  # noqa: ANN401 - SQLAlchemy's listeners are untyped
-    """A listener that refuses every connection of SQLAlchemy's to another database, before it is made."""
-    ours = _place(urls.conninfo(url))
-
-    def refuse(dialect: Any, _record: Any, _args: Any, arguments: dict[str, Any]) -> None:  # noqa: ANN401
-        name = arguments.get("dbname") or arguments.get("database")
-        if dialect.name != "postgresql" or _place(arguments | {"dbname": name}) != ours:
-            raise StrayConnectionError(
-                f"env.py connects to the {dialect.name} database {name!r} instead; it was refused"
-            )
-
-    return refuse
-
-
-def _place(arguments: Mapping[str, Any]) -> tuple[str, int, object]:
-    """Host, port and database of a connection; what is not given is what libpq and the drivers take for it."""
-    host = str(arguments.get("host") or "localhost")
-    return ("localhost" if host in _LOOPBACK else host), int(arguments.get("port") or 5432), arguments.get("dbname")
-
-
 def _stray(engine: Engine, *, has_revisions: bool) -> str | None:
     """What is wrong when no version table stands in our database; None when all is well."""
     with engine.connect() as connection:
@@ -198,10 +168,45 @@ def _module_files() -> list[Path]:
     return [Path(file) for file in files if file and file.endswith(".py")]
 
 
+def examine(request: Request) -> Evidence:
+    """What is known of the database after the migrations. Whatever keeps it from being known is told in it."""
+    config = _relative(request.config, request.root)
+    try:
+        return replace(comparison.compare(request), config=config).brief()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the project's code raises is the answer
+        return Evidence(problem=failure(error, request).message, config=config).brief()
+
+
 def main() -> None:
     """Answer the request on standard input in the file that the command line names."""
-    answer = run(Request(**json.load(sys.stdin)))
-    Path(sys.argv[1]).write_text(json.dumps(asdict(answer)), encoding="utf-8")
+    request = Request(**json.load(sys.stdin))
+    path = Path(sys.argv[1])
+    answer = run(request)
+    if answer.problem is not None:
+        _write(path, answer)
+        return
+    # From here on nothing can make the migrations fail: whatever env.py does now, and however it ends, they are told.
+    _write(path, replace(answer, evidence=Evidence(problem=_NO_END).as_dict()))
+    _end_within(_EXAMINATION)
+    read = Read()
+    evidence = examine(request)
+    read.stop()
+    more = fingerprint.record(Path(request.root), _module_files(), read.files, read.directories)
+    _write(path, replace(answer, inputs={**answer.inputs, **more}, evidence=evidence.as_dict()))
+
+
+def _write(path: Path, answer: Answer) -> None:
+    """Write the answer in one step: it is there as a whole or not at all."""
+    beside = path.with_suffix(".new")
+    beside.write_text(json.dumps(asdict(answer)), encoding="utf-8")
+    beside.replace(path)
+
+
+def _end_within(seconds: float) -> None:
+    """End this process if it still runs then, whatever it waits for."""
+    timer = threading.Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 if __name__ == "__main__":

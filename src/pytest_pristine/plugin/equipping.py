@@ -45,4 +45,5 @@ def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -
     if (test := recording.current(config)) is not None:
         equipment.note(test)
     recording.equip(config, equipment)
+    recording.migrated(config, workspace)
     return equipment

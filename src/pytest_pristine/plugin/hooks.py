@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from pytest_pristine.errors import PristineError
-from pytest_pristine.plugin import collection, options, proving, redaction, state
+from pytest_pristine.plugin import collection, options, proving, redaction, skipping, state
 from pytest_pristine.plugin.collecting import Collector
 
 
@@ -20,6 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Collect what is recorded, in the process that directs the run or the only one."""
     if not state.is_xdist_worker(config):
         config.pluginmanager.register(Collector(config), "pristine-collector")
+    skipping.begin(config)
 
 
 @pytest.hookimpl(tryfirst=True)

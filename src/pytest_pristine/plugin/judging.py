@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pristine.errors import PristineError
-from pytest_pristine.plugin import state
+from pytest_pristine.plugin import measuring, skipping, state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 
 def judge(config: pytest.Config, settings: Settings, collected: Collected) -> list[Item]:
     """The checklist."""
-    from pytest_pristine.verify import cleanliness  # most runs have nothing to judge
+    from pytest_pristine.verify import cleanliness, migrations, skips  # most runs have nothing to judge
 
     tests, processes = list(collected.records.values()), collected.processes
     server = state.found(config)
     described, product = ("", "") if server is None else (str(server), server.capabilities.product)
     return [
         cleanliness.postgres(described, product, tests),
+        migrations.judge(processes),
+        measuring.judge(config),
         cleanliness.pristine(tests, processes),
         cleanliness.connections(tests, processes),
+        skips.judge(skipping.skipped(config)),
     ]
 
 

@@ -134,3 +134,9 @@ def equip(config: pytest.Config, equipment: Equipment) -> None:
 def equipment(config: pytest.Config) -> Equipment | None:
     """What this process has, once a test has asked for a database."""
     return config.stash.get(_EQUIPMENT, None)
+
+
+def migrated(config: pytest.Config, database: Workspace) -> None:
+    """Note what is known of the migrations of this process's database. A project may have one of its own making."""
+    found = getattr(database, "migrated", None)
+    of_process(config).migrated = {} if found is None else found.as_dict()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 _PREFIX = "pytest-pristine: "
 
@@ -36,6 +37,7 @@ class Mark:
         copies: How many copies the last run made that used a template.
         since: When it was made, or kept, in UTC, as ISO 8601 has it.
         test: The test that failed in one that is kept.
+        migrated: Of a template, what was found after its migrations; see `migrations.evidence`.
     """
 
     kind: str
@@ -49,6 +51,7 @@ class Mark:
     owner: str = ""
     since: str = ""
     test: str = ""
+    migrated: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return _PREFIX + json.dumps(asdict(self), sort_keys=True)

@@ -19,6 +19,8 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine import operating_system
 from pytest_pristine.errors import NotOursError, OccupiedError, PrivilegeError, RestoreError
+from pytest_pristine.migrations import evidence
+from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.migrations.migrator import Migrator
 from pytest_pristine.postgres import (
     connections,
@@ -85,7 +87,7 @@ def lease(
             )
         with (spent or Spent()).on("migrations"):
             place.make()
-        yield Workspace(at, None, place.rebuild, place.hold, contested=run)
+        yield Workspace(at, None, place.rebuild, place.hold, contested=run, migrated=place.migrated)
 
 
 def _is_anothers(connection: Connection, target: str) -> bool:
@@ -145,6 +147,7 @@ class Place:
         properties: What it had beside its contents at the start.
         public: What its schema `public` was at the start.
         oid: Its oid, once it was checked that it is ours.
+        migrated: What was found after the migrations.
     """
 
     anchor: Anchor
@@ -155,6 +158,7 @@ class Place:
     properties: Properties
     public: PublicSchema
     oid: int | None = None
+    migrated: Evidence | None = None
 
     def make(self) -> None:
         """Empty the database and migrate it."""
@@ -168,7 +172,7 @@ class Place:
             properties.apply(connection, self._name, self.properties)
             self._mark(connection)
             emptying.empty(connection, self.public)
-        self.migrator.migrate(self.url)
+        self.migrated = evidence.of(self.migrator.migrate(self.url))
         normalise.sequences(self.url)
         with connections.connect(self.url, "in place") as connection:
             # A migration may have given the database a COMMENT.

@@ -18,6 +18,7 @@ from psycopg import sql
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import PrivilegeError
+from pytest_pristine.migrations import evidence
 from pytest_pristine.migrations.migrator import Migrator
 from pytest_pristine.postgres import connections, databases, extensions, locks, marks, names, sessions
 from pytest_pristine.postgres.connections import Connection
@@ -25,8 +26,8 @@ from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.templates import normalise
 
-# Counts up whenever what we do to a migrated database before sealing it changes.
-FORMAT = 2
+# Counts up whenever what we do to a migrated database before sealing it changes, and what we note of it.
+FORMAT = 3
 # Templates of one project that are kept: the branches a person switches between.
 KEPT = 8
 
@@ -114,11 +115,19 @@ class Builder:
             url = self.url.set(database=scratch)
             given = self._given_extensions()
             self._add_extensions(url, given)
-            inputs = dict(self.migrator.migrate(url))
+            inputs = self.migrator.migrate(url)
+            found = evidence.of(inputs)
             normalise.sequences(url)
             with connections.connect(url, "extensions") as connection:
                 created = sorted(extensions.installed(connection) - given)
-            mark = Mark(marks.TEMPLATE, self.session, self.project, fingerprint, inputs=inputs, created=created)
+            mark = replace(
+                mark,
+                kind=marks.TEMPLATE,
+                run=self.session,
+                inputs=dict(inputs),
+                created=created,
+                migrated={} if found is None else found.as_dict(),
+            )
             return self._seal(scratch, mark)
         except BaseException as error:
             try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import RestoreError
+from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.postgres import databases, locks
 from pytest_pristine.postgres.anchor import PATIENCE, Anchor
 from pytest_pristine.postgres.connections import Connection
@@ -44,6 +45,7 @@ class Workspace:
             is not made anew either.
         contested: The id of the run, where another may come to work in the database once this one has lost its lease:
             its name is no run's own. Else empty.
+        migrated: What was found after the migrations; None where they tell nothing.
     """
 
     url: URL
@@ -52,6 +54,7 @@ class Workspace:
     hold: Callable[[Connection], None] = field(repr=False, compare=False, default=_nothing)
     keep: Callable[[str, int], str] = field(repr=False, compare=False, default=_cannot)
     contested: str = ""
+    migrated: Evidence | None = None
 
 
 @dataclass(slots=True)
@@ -140,7 +143,8 @@ def work_in(
 
     contested = copy.mark.run if copy.is_target else ""
     try:
-        yield Workspace(copy.url, copy.template.name, rebuild, copy.hold, keep, contested)
+        migrated = Evidence.read(copy.template.mark.migrated)
+        yield Workspace(copy.url, copy.template.name, rebuild, copy.hold, keep, contested, migrated)
     finally:
         for each in made:
             each.close()
