@@ -75,7 +75,7 @@ class Collector:
         lines = list(terminal.lines(self._items, kept, self._notes, self._config.get_verbosity()))
         if not lines:
             return
-        terminalreporter.section("pristine", "=")
+        terminalreporter.write_sep("=", "pristine")
         for line in lines:
             terminalreporter.write_line(line.text, **_COLOURS.get(line.state, {}))
 

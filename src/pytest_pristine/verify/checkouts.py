@@ -51,6 +51,8 @@ class Checkouts:
         self._told: list[_Taken] = []
         event.listen(engine, "checkout", self._take)
         event.listen(engine, "checkin", self._give_back)
+        # Whoever detaches a connection has it for good, and closes it.
+        event.listen(engine, "detach", self._give_back)
 
     @property
     def pids(self) -> set[int]:
