@@ -1,0 +1,24 @@
+"""What a process of Python that a guarded test started begins with; see `pytest_pristine_watch.pth`."""
+
+from __future__ import annotations
+
+import os
+
+from pytest_pristine.verify.sqlite_guard.notes import VARIABLE, Note, Notes, current_test
+
+_PROCESS = "in a process of Python that the test started"
+
+
+def begin() -> None:
+    """Watch this process until it ends. Whatever goes wrong is told to the process that runs the tests."""
+    notes = Notes(os.environ[VARIABLE])
+    try:
+        from pytest_pristine.verify.sqlite_guard.watch import Watch  # it may be what fails
+
+        root, allow = notes.orders()
+        Watch(current_test(), root, allow, notes, process=_PROCESS).begin()
+    except FileNotFoundError:
+        return  # the run is over
+    except Exception as error:  # noqa: BLE001 - the process itself must not notice
+        test = current_test()
+        notes.add(Note(test, None, f"{test} started a process of Python that was not watched: {error!r}"))
