@@ -274,7 +274,7 @@ def test_a_process_of_python(guarded: Guarded, child: str) -> None:
     done = guarded.run()
     assert done.status == 1, done.output
     (used,) = guarded.used()
-    assert "SQLite database ':memory:', in a process of Python that the test started" in used
+    assert "SQLite database ':memory:', in a process of Python that the test started at tests/test_it.py:6" in used
     assert used in done.message()
     assert ("opens.py:2 in <module>" in used) == (child in ("module", "script"))
 

@@ -128,8 +128,10 @@ def test_a_process_that_escapes(guarded: Guarded, escape: str) -> None:
     done = guarded.run()
     assert done.status == 0, done.output
     assert guarded.process()["problems"] == [
-        "tests/test_it.py::test_it started a process of Python that was not watched, "
-        f"{reason} (tests/test_it.py:10 in test_it)"
+        (
+            "tests/test_it.py::test_it started a process of Python that was not watched, "
+            f"{reason} (tests/test_it.py:10 in test_it)"
+        )
     ]
 
 
@@ -178,8 +180,10 @@ def test_a_process_that_outlives_its_test(guarded: Guarded) -> None:
     assert guarded.run().status == 0
     assert guarded.used() == []
     assert guarded.process()["sqlite"] == [
-        "tests/test_it.py::test_starts: late.py:8 in <module>: opened SQLite database 'late.db', "
-        "in a process of Python that the test started, after its end"
+        (
+            "tests/test_it.py::test_starts: late.py:8 in <module>: opened SQLite database 'late.db', "
+            "in a process of Python that the test started, after its end"
+        )
     ]
 
 
@@ -198,3 +202,39 @@ def test_a_broken_order_breaks_no_python(guarded: Guarded) -> None:
             assert (done.stdout, done.stderr) == ("well\\n", "")
     """)  # fmt: skip
     assert guarded.run().status == 0
+
+
+def test_engines_of_tests_that_are_not_guarded(guarded: Guarded) -> None:
+    """Engines that unguarded tests and their conftest.py made are theirs, in a run with guarded ones beside them."""
+    guarded.write("tests/test_it.py", "def test_it(): pass\n")
+    guarded.write("unit/conftest.py", "from sqlalchemy import create_engine\nfirst = create_engine('sqlite://')\n")
+    guarded.write("unit/test_unit.py", """
+        from sqlalchemy import create_engine
+
+        second = create_engine('sqlite://')
+
+        def test_unit():
+            with second.connect():
+                pass
+    """)  # fmt: skip
+    done = guarded.run("tests", "unit", "--import-mode=importlib")
+    assert done.status == 0, done.output
+    assert guarded.process()["sqlite"] == []
+
+
+def test_an_engine_of_a_guarded_test(guarded: Guarded) -> None:
+    """An engine that a guarded test's module or conftest.py made is reported."""
+    guarded.write("tests/conftest.py", "from sqlalchemy import create_engine\nfirst = create_engine('sqlite://')\n")
+    guarded.write("tests/test_it.py", """
+        from sqlalchemy import create_engine
+
+        second = create_engine("sqlite:///shop.db")
+
+        def test_it():
+            pass
+    """)  # fmt: skip
+    assert guarded.run().status == 0
+    assert sorted(guarded.process()["sqlite"]) == [
+        "conftest.first: made when it was imported, for SQLite database ':memory:'",
+        "test_it.second: made when it was imported, for SQLite database 'shop.db'",
+    ]

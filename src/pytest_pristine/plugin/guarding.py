@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,17 +32,17 @@ def begin(session: pytest.Session) -> None:
         config.pluginmanager.register(Guard(config, guarded), _NAME)
 
 
-def _guarded(session: pytest.Session) -> frozenset[str]:
-    """The node ids of the tests to be guarded."""
+def _guarded(session: pytest.Session) -> list[pytest.Item]:
+    """The tests to be guarded."""
     config = session.config
     directories = [config.rootpath / each for each in options.read_one(config, settings.SQLITE_GUARD)]
     wanted = [item for item in session.items if collection.needs_server(item) or _is_in(item.path, directories)]
     if not wanted:
-        return frozenset()
+        return []
     from pytest_pristine.verify.sqlite_guard import uses  # runs without guarded tests need it not
 
     allow = options.read_one(config, settings.SQLITE_ALLOW)
-    return frozenset(item.nodeid for item in wanted if not uses.allows(allow, [item.nodeid]))
+    return [item for item in wanted if not uses.allows(allow, [item.nodeid])]
 
 
 def _is_in(path: Path, directories: list[Path]) -> bool:
@@ -52,15 +54,16 @@ class Guard:
 
     Args:
         config: pytest's configuration.
-        guarded: Node ids of the tests.
+        guarded: The tests.
     """
 
-    def __init__(self, config: pytest.Config, guarded: frozenset[str]) -> None:
+    def __init__(self, config: pytest.Config, guarded: Sequence[pytest.Item]) -> None:
         from pytest_pristine.verify.sqlite_guard import engines  # runs without guarded tests need none of these
         from pytest_pristine.verify.sqlite_guard.notes import Notes, Orders
 
         self._config = config
-        self._guarded = guarded
+        self._guarded = frozenset(item.nodeid for item in guarded)
+        self._files = frozenset(item.path for item in guarded)
         self._root = str(config.rootpath)
         self._allow = options.read_one(config, settings.SQLITE_ALLOW)
         self._plugins = _plugins(config)
@@ -68,8 +71,7 @@ class Guard:
         self._notes = Notes(tempfile.mkdtemp(prefix="pristine-sqlite-"))
         self._notes.begin(Orders(self._root, self._allow))
         self._watch: Watch | None = None
-        found = engines.living(self._allow, self._root, self._plugins)
-        recording.of_process(config).sqlite.extend(found)
+        recording.of_process(config).sqlite.extend(engines.living(self._root, self._may_hold))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -85,6 +87,8 @@ class Guard:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Fail the test for what it swallowed."""
+        if self._watch is not None:
+            recording.of_test(item).watched = True
         return (yield from self._phase(item))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -107,6 +111,20 @@ class Guard:
         if os.getpid() == self._process:
             shutil.rmtree(self._notes.directory, ignore_errors=True)
 
+    def _may_hold(self, module: str, attribute: str) -> bool:
+        """Whether a module may hold an engine: it is allowed, a plugin's, or of tests that are not guarded."""
+        from pytest_pristine.verify.sqlite_guard import uses  # runs without guarded tests need it not
+
+        if module in self._plugins or module.partition(".")[0] in self._plugins:
+            return True
+        if uses.allows(self._allow, [module, f"{module}.{attribute}"]):
+            return True
+        path = Path(getattr(sys.modules[module], "__file__", None) or "")
+        if path.name == "conftest.py":
+            return not any(guarded.is_relative_to(path.parent) for guarded in self._files)
+        patterns = self._config.getini("python_files")
+        return path not in self._files and any(fnmatch(path.name, pattern) for pattern in patterns)
+
     def _phase(self, item: pytest.Item) -> Generator[None, object, object]:
         """A phase of a test: what it did with SQLite fails it, whatever the test made of the error."""
         watch = self._watch
@@ -115,7 +133,7 @@ class Guard:
         told = len(watch.used)
         try:
             result = yield
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, pytest.exit.Exception):
             raise
         except BaseException as error:
             self._settle(watch)
@@ -136,7 +154,6 @@ class Guard:
 
     def _record(self, item: pytest.Item, watch: Watch) -> None:
         record = recording.of_test(item)
-        record.watched = True
         record.sqlite = list(dict.fromkeys(map(str, watch.used)))
         problems = recording.of_process(self._config).problems
         problems.extend(each for each in watch.unwatched if each not in problems)
@@ -148,7 +165,7 @@ class Guard:
             if note.problem:
                 process.problems.append(note.problem)
             elif note.use is not None and watch is not None and watch.is_of_test(note.test):
-                watch.used.append(note.use)
+                watch.hear(note.use)
             elif note.use is not None:
                 process.sqlite.append(f"{note.test}: {note.use}, after its end")
 

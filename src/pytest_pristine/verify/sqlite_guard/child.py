@@ -8,9 +8,14 @@ from pytest_pristine.verify.sqlite_guard.notes import VARIABLE, Note, Notes, cur
 
 _PROCESS = "in a process of Python that the test started"
 
+_begun: list[bool] = []
+
 
 def begin() -> None:
     """Watch this process until it ends. Whatever goes wrong is told to the process that runs the tests."""
+    if _begun:
+        return  # Python runs the lines of .pth files twice in a virtual environment
+    _begun.append(True)
     notes = Notes(os.environ[VARIABLE])
     try:
         from pytest_pristine.verify.sqlite_guard.watch import Watch  # it may be what fails

@@ -8,11 +8,11 @@ from __future__ import annotations
 import gc
 import importlib.util
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from types import FrameType, ModuleType
+from typing import Any, NamedTuple
 
 from pytest_pristine.verify.sqlite_guard import uses
 
@@ -22,7 +22,6 @@ _SQLITE = "sqlite"
 _DEPTH = 4
 # Objects that one object is held by and that are looked at.
 _WIDTH = 50
-_CONTAINERS = (dict, list, tuple)
 # What a module that makes engines has among its names.
 _MAKERS = frozenset({"create_engine", "create_async_engine", "sqlalchemy", "sa", "sqlmodel"})
 
@@ -95,46 +94,61 @@ def _database(engine: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     return engine.url.database or ":memory:"
 
 
-def living(allow: Iterable[str], root: str, plugins: frozenset[str]) -> list[str]:
+def living(root: str, is_exempt: Callable[[str, str], bool]) -> list[str]:
     """The engines for SQLite that there are by now, in words: where each is, and for which database.
 
     Args:
-        allow: Patterns of modules that may have one.
         root: pytest's root directory.
-        plugins: Modules of pytest's plugins, which may too.
+        is_exempt: Whether a module may hold one, by its name and the attribute's.
     """
     if _DIALECT not in sys.modules:
         return []
     base = sys.modules["sqlalchemy.engine"].Engine
-    engines: list[Any] = [each for each in gc.get_objects() if isinstance(each, base)]
+    # An object's type, and not what it says of itself: a proxy may come to life when it is asked.
+    engines: list[Any] = [each for each in gc.get_objects() if issubclass(type(each), base)]
     found = []
     for engine in [each for each in engines if each.dialect.name == _SQLITE]:
-        where = _held_by(engine)
-        module = where.rpartition(".")[0]
-        if module and (uses.allows(allow, [where, module]) or module.partition(".")[0] in plugins or module in plugins):
+        # Others import it from the module that made it, as a rule.
+        holders = sorted(_holders(engine), reverse=True)
+        deciding = [holder for holder in holders if holder.makes] or holders
+        if holders and all(is_exempt(holder.module, holder.attribute) for holder in deciding):
             continue
-        found.append(f"{where or 'an engine that no module holds'}: made when it was imported, for SQLite database "
-                     f"{uses.name(_database(engine), root)!r}")  # fmt: skip
+        where = f"{holders[0].module}.{holders[0].attribute}" if holders else "an engine that no module holds"
+        found.append(f"{where}: made when it was imported, for SQLite database {uses.name(_database(engine), root)!r}")
     return found
 
 
-def _held_by(engine: object) -> str:
-    """The attribute of a module that holds an object, itself or through others; empty where none does."""
-    loaded = {id(vars(module)): name for name, module in tuple(sys.modules.items())}
+class _Holder(NamedTuple):
+    """A module that holds an engine.
+
+    Attributes:
+        makes: It has something that makes engines.
+        module: Its name.
+        attribute: The name in it.
+    """
+
+    makes: bool
+    module: str
+    attribute: str
+
+
+def _holders(engine: object) -> list[_Holder]:
+    """The modules that hold an object, itself or through others."""
+    modules = [each for each in tuple(sys.modules.items()) if issubclass(type(each[1]), ModuleType)]
+    loaded = {id(vars(module)): name for name, module in modules}
     seen, level = {id(engine)}, [engine]
     for _ in range(_DEPTH):
-        found: list[tuple[bool, str]] = []
+        found: list[_Holder] = []
         above: list[object] = []
         for held in level:
             for holder in gc.get_referrers(held)[:_WIDTH]:
-                if id(holder) in loaded and isinstance(holder, dict):
+                if id(holder) in loaded and type(holder) is dict:
                     names = [name for name, value in holder.items() if value is held]
-                    found += [(not _MAKERS.isdisjoint(holder), f"{loaded[id(holder)]}.{name}") for name in names]
-                elif id(holder) not in seen and (isinstance(holder, _CONTAINERS) or hasattr(holder, "__dict__")):
+                    found += [_Holder(not _MAKERS.isdisjoint(holder), loaded[id(holder)], name) for name in names]
+                elif id(holder) not in seen and holder is not level and type(holder) is not FrameType:
                     seen.add(id(holder))
                     above.append(holder)
         if found:
-            # Others import it from the module that made it, as a rule.
-            return max(found)[1]
+            return found
         level = above
-    return ""
+    return []

@@ -112,8 +112,9 @@ def find(frame: FrameType | None, plugins: frozenset[str]) -> Finding:
             return Finding(own, each, certain=True, modules=tuple(modules), opener=opener or module(each))
         elif installed is None and package not in _LIBRARIES and not _is_standard(each):
             installed, opener = each, package
-    packages = {name.partition(".")[0] for name in modules} - _LIBRARIES
-    own = not by_pytest and not packages.isdisjoint(plugins)
+    names = {*modules, *(name.partition(".")[0] for name in modules)} - _LIBRARIES
+    # A thread of a plugin: what runs in the test's has pytest above it.
+    own = not by_pytest and not names.isdisjoint(plugins)
     return Finding(own, installed, certain=False, modules=tuple(modules), opener=opener)
 
 

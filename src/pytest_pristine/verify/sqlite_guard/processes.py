@@ -18,6 +18,8 @@ _SHELLS = ("sh", "bash", "dash", "zsh")
 # An option's value follows, or a program of which the further arguments are.
 _LAST_OPTIONS = ("-c", "-m")
 _WITH_VALUE = "WX"
+# Bytes in which a script names its interpreter.
+_FIRST_LINE = 256
 
 
 def unwatched(event: str, arguments: tuple[Any, ...]) -> str | None:
@@ -31,21 +33,18 @@ def unwatched(event: str, arguments: tuple[Any, ...]) -> str | None:
         The reason in words; empty where it will be watched; None where it is no Python.
     """
     program, given = arguments[:2] if event != "os.spawn" else arguments[1:3]
+    environment = arguments[-1]
     words = _words(given)
     path = os.fsdecode(program) if program is not None else (words[0] if words else "")
-    name = os.path.basename(path)  # noqa: PTH119 - it may be on another system's path
-    shell = name in _SHELLS and any(_IN_SHELL.search(word) for word in words[1:])
-    python = _PYTHON.fullmatch(name) is not None
-    if not (shell or python or _is_beside_ours(path)):
-        return None
-    environment = arguments[-1]
+    python = _PYTHON.fullmatch(os.path.basename(path)) is not None  # noqa: PTH119 - it may be another system's path
     if not _has(os.environ if environment is None else environment):
-        return "because its environment is not the test's"
-    if python and _has_no_site(words[1:]):
+        known = python or _is_script(path) or _is_in_shell(path, words)
+        return "because its environment is not the test's" if known else None
+    if not python:
+        return None
+    if _has_no_site(words[1:]):
         return "because of its option -S"
-    if python and not _is_ours(path, environment):
-        return f"because it is another Python ({path})"
-    return ""
+    return "" if _is_ours(path, environment) else f"because it is another Python ({path})"
 
 
 def _words(given: Any) -> list[str]:  # noqa: ANN401 - whatever a process is started with
@@ -76,9 +75,22 @@ def _is_ours(path: str, environment: Mapping[str, str] | None) -> bool:
     return found is None or _directory(found) == _directory(sys.executable)
 
 
-def _is_beside_ours(path: str) -> bool:
-    """Whether it lies where this Python's programs lie: they are Python's too."""
-    return os.path.isabs(path) and sys.prefix != sys.base_prefix and _directory(path) == _directory(sys.executable)  # noqa: PTH117 - one of another system is not
+def _is_script(path: str) -> bool:
+    """Whether a program is a script that Python runs."""
+    import shutil  # most tests start no process
+
+    found = shutil.which(path)
+    if found is None:
+        return False
+    with open(found, "rb") as file:  # noqa: PTH123 - pathlib need not be loaded in a process that is watched
+        begins = file.read(_FIRST_LINE)
+    return begins.startswith(b"#!") and b"python" in begins.splitlines()[0]
+
+
+def _is_in_shell(path: str, words: list[str]) -> bool:
+    """Whether a shell is told to run Python."""
+    shell = os.path.basename(path) in _SHELLS  # noqa: PTH119 - it may be another system's path
+    return shell and any(_IN_SHELL.search(word) for word in words[1:])
 
 
 def _directory(path: str) -> str:

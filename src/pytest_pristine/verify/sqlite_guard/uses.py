@@ -12,7 +12,8 @@ from pytest_pristine.errors import SqliteUsedError
 OPENED = "opened SQLite database"
 MADE = "made an engine for SQLite database"
 _NOWHERE = "a place that could not be found"
-_MEMORY = ":memory:"
+# Modules that a setting could not name.
+_NO_NAMES = ("", "__main__", "__mp_main__")
 
 
 class Use(NamedTuple):
@@ -84,12 +85,14 @@ def error(uses: Sequence[Use], test: str) -> SqliteUsedError:
         test: Its node id.
     """
     told = list(dict.fromkeys(map(str, uses)))
-    allowing = " or ".join(dict.fromkeys([use.module for use in uses if use.module] + [test]))
+    allowing = " or ".join(
+        dict.fromkeys([use.module for use in uses if use.module not in _NO_NAMES] + [test] * bool(test))
+    )
     return SqliteUsedError(
-        f"a test that works on Postgres alone: {test}",
+        f"a test that works on Postgres alone{test and f': {test}'}",
         "\n".join(told),
         [
             "use the fixture postgres_engine, or an engine made from postgres_url",
-            f"where SQLite is meant, allow it: pristine_sqlite_allow = {allowing}",
+            f"where SQLite is meant, allow it: pristine_sqlite_allow = {allowing or 'a module'}",
         ],
     )

@@ -25,17 +25,19 @@ def judge(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord]) -> It
     offenders += [use for process in processes for use in process.sqlite]
     offenders = list(dict.fromkeys(offenders))
     if offenders:
-        many = f"{len(offenders)} uses" if len(offenders) > 1 else "1 use"
-        return Item(KEY, TITLE, FAILED, f"{many} of SQLite", _REMEDY, tuple(offenders))
+        return Item(KEY, TITLE, FAILED, f"{_many(offenders, 'use')} of SQLite", _REMEDY, tuple(offenders))
     if not watched:
         return Item(KEY, TITLE, UNKNOWN, "no test was guarded")
     escaped = [each for process in processes for each in process.problems if NOT_WATCHED in each]
     if escaped:
-        return Item(KEY, TITLE, UNKNOWN, f"{len(escaped)} tests started a process that {NOT_WATCHED}: {escaped[0]}")
-    many = f"{len(watched)} tests" if len(watched) > 1 else "1 test"
+        return Item(KEY, TITLE, UNKNOWN, f"{_many(escaped, 'process')} not watched: {escaped[0]}")
     left = len(tests) - len(watched)
-    others = f"; {left} others were not" if left else ""
-    return Item(KEY, TITLE, PASSED, f"{many} watched, with the processes they started{others}")
+    others = f"; {left} {'others were' if left > 1 else 'other was'} not" if left else ""
+    return Item(KEY, TITLE, PASSED, f"{_many(watched, 'test')} watched, with the processes they started{others}")
+
+
+def _many(things: Sequence[object], name: str) -> str:
+    return f"1 {name}" if len(things) == 1 else f"{len(things)} {name}{'es' if name.endswith('s') else 's'}"
 
 
 _REMEDY = (

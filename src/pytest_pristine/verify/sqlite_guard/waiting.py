@@ -10,7 +10,7 @@ import gc
 import sys
 import time
 from collections.abc import Iterator
-from types import FrameType
+from types import AsyncGeneratorType, CoroutineType, FrameType
 from typing import Any
 
 from pytest_pristine.verify.sqlite_guard import frames
@@ -44,19 +44,20 @@ def waiter(opening: FrameType, thread: int) -> FrameType | None:
 def _futures(opening: FrameType) -> Iterator[Any]:
     """The futures of an event loop that the frames of a thread will answer."""
     for frame in frames.outward(opening):
-        for value in tuple(frame.f_locals.values()):
+        for value in () if frames.is_code(frame) else tuple(frame.f_locals.values()):
             if _is_loops(value):
                 yield value
             # run_in_executor: the pool's future passes its answer on to the loop's.
-            work = getattr(value, "future", value) if type(value).__name__ == "_WorkItem" else value
+            kind = type(value).__name__
+            work = value.future if kind == "_WorkItem" else value if kind == "Future" else None
             for callback in tuple(getattr(work, "_done_callbacks", None) or ()):
-                for cell in getattr(callback, "__closure__", None) or ():
-                    if _is_loops(cell.cell_contents):
-                        yield cell.cell_contents
+                cells = getattr(callback, "__closure__", None) or ()
+                yield from (cell.cell_contents for cell in cells if _is_loops(cell.cell_contents))
 
 
 def _is_loops(value: object) -> bool:
-    return hasattr(value, "_asyncio_future_blocking")
+    # Of its type: a proxy may come to life when it is asked.
+    return hasattr(type(value), "_asyncio_future_blocking")
 
 
 def _of_future(future: Any) -> FrameType | None:  # noqa: ANN401 - any future of an event loop
@@ -84,7 +85,7 @@ def _chain(awaitable: Any) -> Iterator[FrameType]:  # noqa: ANN401 - coroutines,
         if kind is None:
             # Some objects of the interpreter do not say what they stand for; the garbage collector knows.
             inner = gc.get_referents(awaitable)
-            awaitable = next((each for each in inner if hasattr(each, "cr_frame") or hasattr(each, "ag_frame")), None)
+            awaitable = next((each for each in inner if isinstance(each, (CoroutineType, AsyncGeneratorType))), None)
             continue
         frame = getattr(awaitable, f"{kind}_frame")
         if frame is not None:

@@ -75,9 +75,10 @@ class Watch:
         """Whether this is what runs for a test that another process told of; one that told of none is ours."""
         return test in ("", self.test)
 
-    def started_at(self) -> str:
-        """Where it started its last process, in words; empty where it did not."""
-        return self._starts[-1] if self._starts else ""
+    def hear(self, use: Use) -> None:
+        """Take what a process told that it started; says where it was started, where that is known."""
+        places = set(self._starts)
+        self.used.append(use._replace(how=f"{use.how} at {places.pop()}") if len(places) == 1 else use)
 
     def opens(self, did: str, database: object) -> None:
         """Judge what is about to be done.
@@ -92,8 +93,15 @@ class Watch:
             use = self._use(_UNKNOWN, did, database)
         if use is None:
             return
-        self._take(use)
+        for watch in _watches:
+            watch.take(use)
         raise uses.error([use], self.test)
+
+    def take(self, use: Use) -> None:
+        """Note a use, for whoever collects what was found."""
+        self.used.append(use)
+        if self._elsewhere():
+            self._notes.add(Note(self.test, use))
 
     def starts(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Look at a process that is about to be started."""
@@ -124,11 +132,6 @@ class Watch:
     def _use(self, found: frames.Finding, did: str, database: object) -> Use:
         how = self._process or (_IN_FORK if self._elsewhere() else "")
         return Use(uses.place(found.place, self.root), did, uses.name(database, self.root), found.opener, how)
-
-    def _take(self, use: Use) -> None:
-        self.used.append(use)
-        if self._elsewhere():
-            self._notes.add(Note(self.test, use))
 
     def _elsewhere(self) -> bool:
         """Whether the one who collects what was found is another process."""
