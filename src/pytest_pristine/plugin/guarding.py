@@ -79,7 +79,6 @@ class Guard:
         if item.nodeid in self._guarded:
             from pytest_pristine.verify.sqlite_guard.watch import Watch  # it was imported by now
 
-            self._settle(None)
             self._watch = Watch(item.nodeid, self._root, self._allow, self._notes, self._plugins)
             self._watch.begin()
         return (yield from self._phase(item))
@@ -136,14 +135,16 @@ class Guard:
         except (KeyboardInterrupt, SystemExit, pytest.exit.Exception):
             raise
         except BaseException as error:
-            self._settle(watch)
+            self._conclude(item, watch, told, error)
+            raise
+        self._conclude(item, watch, told, None)
+        return result
+
+    def _conclude(self, item: pytest.Item, watch: Watch, told: int, error: BaseException | None) -> None:
+        self._settle(watch)
+        if watch.unwatched or len(watch.used) > told:
             self._record(item, watch)
             self._fail(watch, told, error)
-            raise
-        self._settle(watch)
-        self._record(item, watch)
-        self._fail(watch, told, None)
-        return result
 
     def _fail(self, watch: Watch, told: int, error: BaseException | None) -> None:
         from pytest_pristine.errors import SqliteUsedError
@@ -160,8 +161,8 @@ class Guard:
 
     def _settle(self, watch: Watch | None) -> None:
         """Hear what other processes told: it is the test's that runs, or of one that is over."""
-        process = recording.of_process(self._config)
         for note in self._notes.new():
+            process = recording.of_process(self._config)
             if note.problem:
                 process.problems.append(note.problem)
             elif note.use is not None and watch is not None and watch.is_of_test(note.test):

@@ -6,10 +6,8 @@ A dialect is told of each engine made for it. SQLAlchemy is not imported here: w
 from __future__ import annotations
 
 import gc
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Any, NamedTuple
@@ -32,10 +30,11 @@ def attend() -> None:
     if loaded is not None:
         _attend_to(loaded)
     else:
+        # Not derived from the class in importlib.abc, which takes long to import.
         sys.meta_path.insert(0, _Finder())
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Notices that the dialect is loaded, and finds nothing itself."""
 
     def __init__(self) -> None:
@@ -50,6 +49,8 @@ class _Finder(MetaPathFinder):
         """Let the others find it, and be there when it has been loaded."""
         if fullname != _DIALECT or self._busy:
             return None
+        import importlib.util  # of no use where SQLAlchemy's dialect is not
+
         self._busy = True
         try:
             spec = importlib.util.find_spec(fullname)
@@ -61,14 +62,14 @@ class _Finder(MetaPathFinder):
         return spec
 
 
-def _attend_after(loader: Loader) -> None:
+def _attend_after(loader: Any) -> None:  # noqa: ANN401 - whatever loads modules
     load = loader.exec_module
 
     def exec_module(module: ModuleType) -> None:
         load(module)
         _attend_to(module)
 
-    loader.exec_module = exec_module  # type: ignore[method-assign]  # of this one loader
+    loader.exec_module = exec_module  # of this one loader
 
 
 def _attend_to(module: ModuleType) -> None:

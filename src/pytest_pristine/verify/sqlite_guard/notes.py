@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pytest_pristine.verify.sqlite_guard.uses import Use
@@ -78,18 +78,17 @@ class Notes:
         finally:
             os.close(written)
 
-    def new(self) -> Iterable[Note]:
+    def new(self) -> Sequence[Note]:
         """The notes since last time."""
         if os.stat(self._file).st_size == self._read:  # noqa: PTH116 - once for each phase of each test
-            return
+            return ()
         with open(self._file, "rb") as file:  # noqa: PTH123 - as above
             file.seek(self._read)
             text = file.read()
         whole = text[: text.rfind(b"\n") + 1]
         self._read += len(whole)
-        for line in whole.splitlines():
-            test, use, problem = json.loads(line)
-            yield Note(test, None if use is None else Use(*use), problem)
+        told = [json.loads(line) for line in whole.splitlines()]
+        return [Note(test, None if use is None else Use(*use), problem) for test, use, problem in told]
 
 
 def current_test() -> str:
