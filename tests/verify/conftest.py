@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
 from tests.conftest import Project, Run, clean_environment
 
 # Writes down what the process recorded, where a test can read it.
-_RECORDER = """
+RECORDER = """
     import json
     import os
 
     import pytest
 
     from pytest_pristine.plugin import recording
-
-    def pytest_runtest_logreport(report):
-        pass
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(item):
@@ -87,5 +83,5 @@ def guarded(tmp_path: Path) -> Guarded:
     )
     project = Project(root, environ)
     project.write("pytest.ini", "[pytest]\npristine_sqlite_guard = tests\nfilterwarnings = error\n")
-    project.write("recorder.py", dedent(_RECORDER))
+    project.write("recorder.py", RECORDER)
     return Guarded(project)

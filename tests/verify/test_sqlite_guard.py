@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 
 import pytest
 
+from tests.conftest import finish
 from tests.verify.conftest import Guarded
 
 # Each way, with what the message names as place and database. `# here` marks the line.
@@ -38,6 +40,50 @@ WAYS = {
         def test_it():
             connect("file:x.db?mode=memory&key=secret", uri=True)  # here
     """, "file:x.db"),
+    "eval": ("""
+        import sqlite3
+
+        def test_it():
+            eval("sqlite3.connect(':memory:')")  # here
+    """, ":memory:"),
+    "partial": ("""
+        import functools
+        import sqlite3
+
+        def test_it():
+            functools.partial(sqlite3.connect, ":memory:")()  # here
+    """, ":memory:"),
+    "asynchronous generator": ("""
+        import asyncio
+
+        import aiosqlite
+
+        async def rows():
+            async with aiosqlite.connect(":memory:"):  # here
+                yield
+
+        async def opens():
+            async for _ in rows():
+                pass
+
+        def test_it():
+            asyncio.run(opens())
+    """, ":memory:"),
+    "forkserver": ("""
+        import multiprocessing
+        import sqlite3
+
+        def opens():
+            try:
+                sqlite3.connect(":memory:")  # here
+            except Exception:
+                pass
+
+        def test_it():
+            child = multiprocessing.get_context("forkserver").Process(target=opens)
+            child.start()
+            child.join()
+    """, ":memory:"),
     "raises": ("""
         import sqlite3
 
@@ -332,6 +378,7 @@ def test_a_test_elsewhere(guarded: Guarded) -> None:
 
 def test_a_run_without_guarded_tests(guarded: Guarded) -> None:
     """Where no test is guarded there is no hook, no guard and no file, and none of its modules is loaded."""
+    guarded.write("tests/test_it.py", "def test_it(): pass\n")
     guarded.write("unit/test_unit.py", """
         import sys
 
@@ -339,7 +386,7 @@ def test_a_run_without_guarded_tests(guarded: Guarded) -> None:
             assert not [name for name in sys.modules if name.startswith("pytest_pristine.verify.sqlite_guard")]
             assert not request.config.pluginmanager.has_plugin("pristine-sqlite-guard")
     """)  # fmt: skip
-    assert guarded.run().status == 0
+    assert guarded.run("unit").status == 0
 
 
 @pytest.mark.parametrize("allowed", ["shelf", "shelf.*", "she*", "test_it", "tests/test_it.py", "tests/test_it.py::*"])
@@ -374,3 +421,38 @@ def test_an_installed_package_that_is_allowed(guarded: Guarded) -> None:
     assert "tests/test_it.py:5 in test_it: opened SQLite database 'x.db'" in done.output
     assert "pristine_sqlite_allow = shelf" in done.output
     assert guarded.run("--pristine-sqlite-allow=shelf", PYTHONPATH=path).status == 0
+
+
+def test_a_directory_that_is_not_there(guarded: Guarded) -> None:
+    """A directory that is to be guarded and is missing is a usage error: nothing would be guarded."""
+    guarded.write("tests/test_it.py", "def test_it(): pass\n")
+    done = guarded.run("--pristine-sqlite-guard=test")
+    assert done.status == 4
+    assert f"found: there is no {guarded.path / 'test'}" in done.message()
+    assert "mend pristine_sqlite_guard" in done.output
+
+
+def test_pytest_run_by_a_script(guarded: Guarded) -> None:
+    """A script of the project that runs pytest is not taken for the place."""
+    guarded.write("run.py", "import sys\n\nimport pytest\n\nsys.exit(pytest.main(sys.argv[1:]))\n")
+    guarded.write("site-packages/shelf.py", """
+        import sqlite3
+
+        import pytest
+
+        @pytest.fixture
+        def shelf():
+            return sqlite3.connect("shelf.db")
+    """)  # fmt: skip
+    guarded.write("tests/test_it.py", "def test_it(shelf): pass\n")
+    done = finish(
+        subprocess.Popen(
+            [sys.executable, "run.py", "-p", "shelf", "-p", "no:randomly"],
+            cwd=guarded.path,
+            env={**guarded.project.environ, "PYTHONPATH": f"{guarded.path}:{guarded.path / 'site-packages'}"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    )
+    assert "site-packages/shelf.py:8 in shelf: opened SQLite database 'shelf.db'" in done.output

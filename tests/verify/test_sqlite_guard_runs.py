@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
 
 from tests.conftest import Project
-from tests.verify.conftest import Guarded
+from tests.verify.conftest import RECORDER, Guarded
 from tests.workers.test_xdist import FORKED
 
 OPENS = """
@@ -34,9 +35,30 @@ def test_a_test_with_fixtures_of_ours(project: Project) -> None:
         def test_free():
             sqlite3.connect(":memory:").close()
     """)  # fmt: skip
-    done = project.run("-p", "no:randomly")
+    project.write("recorder.py", RECORDER)
+    done = project.run("-p", "no:randomly", "-p", "recorder", PYTHONPATH=str(project.path))
     assert "1 failed, 1 passed" in done.output
+    # Processes that we start ourselves are no concern of the guard.
+    process = json.loads((project.path / "records.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert process["problems"] == []
     assert "test_users.py:7 in test_guarded: opened SQLite database 'guarded.db'" in done.output
+
+
+def test_nested_pytest(guarded: Guarded) -> None:
+    """A test that runs tests, in this process or another, answers for what they do."""
+    guarded.write("conftest.py", "pytest_plugins = ['pytester']\n")
+    guarded.write("tests/test_it.py", """
+        import pytest
+
+        @pytest.mark.parametrize("arguments", [(), ("--pristine-sqlite-guard=.",)])
+        @pytest.mark.parametrize("way", ["inprocess", "subprocess"])
+        def test_it(pytester, way, arguments):
+            pytester.makepyfile("import sqlite3; test_a = lambda: sqlite3.connect('shop.db')")
+            run = getattr(pytester, f"runpytest_{way}")
+            run("-p", "no:randomly", *arguments).assert_outcomes(failed=1)
+    """)  # fmt: skip
+    assert "4 failed" in guarded.run().output
+    assert len(guarded.used()) == 4
 
 
 def test_workers(guarded: Guarded) -> None:

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pristine import settings
+from pytest_pristine.errors import SettingError, SqliteUsedError
 from pytest_pristine.plugin import collection, options, recording
 
 if TYPE_CHECKING:
     from pytest_pristine.verify.sqlite_guard.watch import Watch
 
 _NAME = "pristine-sqlite-guard"
+_SOUGHT = "directories whose tests may not open SQLite"
 
 
 def begin(session: pytest.Session) -> None:
@@ -36,6 +38,10 @@ def _guarded(session: pytest.Session) -> list[pytest.Item]:
     """The tests to be guarded."""
     config = session.config
     directories = [config.rootpath / each for each in options.read_one(config, settings.SQLITE_GUARD)]
+    missing = [each for each in directories if not each.exists()]
+    if missing:
+        error = SettingError(_SOUGHT, f"there is no {missing[0]}", [f"mend {settings.SQLITE_GUARD.ini}"])
+        raise pytest.UsageError(f"pytest-pristine\n{error}")
     wanted = [item for item in session.items if collection.needs_server(item) or _is_in(item.path, directories)]
     if not wanted:
         return []
@@ -147,7 +153,6 @@ class Guard:
             self._fail(watch, told, error)
 
     def _fail(self, watch: Watch, told: int, error: BaseException | None) -> None:
-        from pytest_pristine.errors import SqliteUsedError
         from pytest_pristine.verify.sqlite_guard import uses
 
         if len(watch.used) > told and not isinstance(error, SqliteUsedError):

@@ -29,7 +29,7 @@ _TOOLS_BEGIN = ("pydevd", "_pydevd", "_pydev_", "_jb_", "pydev_")
 _MEASURING = "coverage"
 _PYTEST = ("_pytest", "pytest")
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - this runs at the start of processes
-_INSTALLED = ("site-packages", "dist-packages")
+_INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 
 
 class Finding(NamedTuple):
@@ -95,27 +95,34 @@ def find(frame: FrameType | None, plugins: frozenset[str]) -> Finding:
         plugins: Names of the modules of pytest's plugins, conftest.py left out.
     """
     modules: list[str] = []
-    installed: FrameType | None = None
+    # The innermost frames of an installed package, and of code without a file, which `eval` and `python -c` run.
+    installed = fileless = None
     by_pytest, opener = False, ""
     for each in outward(frame):
         if is_tool(each):
             return Finding(tools=True)
         if _is_hook(each):
             # What a plugin's hook does itself is the plugin's; what pytest does in it for a test is the test's.
-            return Finding(not by_pytest, installed, certain=False, modules=tuple(modules), opener=opener)
+            own = not by_pytest and fileless is None
+            return Finding(own, fileless or installed, certain=False, modules=tuple(modules), opener=opener)
         modules.append(module(each))
         package = _package(each)
         if package in _PYTEST:
             by_pytest = True
         elif is_code(each):
-            own = _is_plugins_own(each, plugins)
-            return Finding(own, each, certain=True, modules=tuple(modules), opener=opener or module(each))
+            opener = opener or module(each)
+            if not each.f_code.co_filename.startswith("<"):
+                own = _is_plugins_own(each, plugins)
+                return Finding(own, each, certain=True, modules=tuple(modules), opener=opener)
+            fileless = fileless or each
         elif installed is None and package not in _LIBRARIES and not _is_standard(each):
-            installed, opener = each, package
+            installed = each
+            opener = opener or package
     names = {*modules, *(name.partition(".")[0] for name in modules)} - _LIBRARIES
     # A thread of a plugin: what runs in the test's has pytest above it.
-    own = not by_pytest and not names.isdisjoint(plugins)
-    return Finding(own, installed, certain=False, modules=tuple(modules), opener=opener)
+    own = not by_pytest and fileless is None and not names.isdisjoint(plugins)
+    certain = fileless is not None
+    return Finding(own, fileless or installed, certain=certain, modules=tuple(modules), opener=opener)
 
 
 def _is_standard(frame: FrameType) -> bool:

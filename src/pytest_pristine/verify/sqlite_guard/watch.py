@@ -93,7 +93,7 @@ class Watch:
             use = self._use(_UNKNOWN, did, database)
         if use is None:
             return
-        for watch in _watches:
+        for watch in tuple(_watches):
             watch.take(use)
         raise uses.error([use], self.test)
 
@@ -120,7 +120,7 @@ class Watch:
         found = frames.find(frame, self._plugins)
         if found.tools:
             return None
-        if not found.certain:
+        if not found.certain and threading.get_ident() != self._thread:
             waiter = waiting.waiter(frame, self._thread)
             if waiter is not None:
                 name = frames.module(waiter)
@@ -145,7 +145,7 @@ _installed: list[bool] = []
 
 def running() -> Watch | None:
     """What is watched now."""
-    return _watches[-1] if _watches else None
+    return next(reversed(tuple(_watches)), None)
 
 
 def _install() -> None:
@@ -161,11 +161,12 @@ def _install() -> None:
 def _hook(event: str, arguments: tuple[Any, ...], events: frozenset[str] = _EVENTS, watches: Any = _watches) -> None:  # noqa: ANN401 - as below
     """The audit hook: it is called for everything, and the interpreter's end takes the module's names away."""
     if watches and event in events:
-        _heed(event, arguments)
+        # Another thread may have ended it meanwhile.
+        for watch in watches[-1:]:
+            _heed(watch, event, arguments)
 
 
-def _heed(event: str, arguments: tuple[Any, ...]) -> None:
-    watch = _watches[-1]
+def _heed(watch: Watch, event: str, arguments: tuple[Any, ...]) -> None:
     if event == _OPENING:
         watch.opens(uses.OPENED, arguments[0])
         return
