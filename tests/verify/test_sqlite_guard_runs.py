@@ -47,7 +47,7 @@ def test_a_test_with_fixtures_of_ours(project: Project) -> None:
 def test_nested_pytest(guarded: Guarded) -> None:
     """A test that runs tests, in this process or another, answers for what they do."""
     guarded.write("conftest.py", "pytest_plugins = ['pytester']\n")
-    guarded.write("tests/test_it.py", """
+    guarded.write("tests/test_outer.py", """
         import pytest
 
         @pytest.mark.parametrize("arguments", [(), ("--pristine-sqlite-guard=.",)])
@@ -57,8 +57,9 @@ def test_nested_pytest(guarded: Guarded) -> None:
             run = getattr(pytester, f"runpytest_{way}")
             run("-p", "no:randomly", *arguments).assert_outcomes(failed=1)
     """)  # fmt: skip
-    assert "4 failed" in guarded.run().output
-    assert len(guarded.used()) == 4
+    done = guarded.run()
+    assert "4 failed" in done.output
+    assert len(guarded.used()) == 4, done.output
 
 
 def test_workers(guarded: Guarded) -> None:
@@ -66,7 +67,7 @@ def test_workers(guarded: Guarded) -> None:
     guarded.write("tests/test_it.py", OPENS)
     done = guarded.run("-p", "xdist", "-n", "2")
     assert "4 failed" in done.output
-    assert len(guarded.used()) == 4
+    assert len(guarded.used()) == 4, done.output
 
 
 def test_forks(guarded: Guarded) -> None:

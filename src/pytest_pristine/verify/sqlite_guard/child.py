@@ -6,8 +6,6 @@ import os
 
 from pytest_pristine.verify.sqlite_guard.notes import VARIABLE, Note, Notes, current_test
 
-_PROCESS = "in a process of Python that the test started"
-
 _begun: list[bool] = []
 
 
@@ -18,10 +16,11 @@ def begin() -> None:
     _begun.append(True)
     notes = Notes(os.environ[VARIABLE])
     try:
-        from pytest_pristine.verify.sqlite_guard.watch import Watch  # it may be what fails
+        from pytest_pristine.verify.sqlite_guard import uses  # they may be what fails
+        from pytest_pristine.verify.sqlite_guard.watch import Watch
 
         root, allow = notes.orders()
-        Watch(current_test(), root, allow, notes, process=_PROCESS).begin()
+        Watch(current_test(), root, allow, notes, process=uses.IN_CHILD).begin()
     except FileNotFoundError:
         return  # the run is over
     except Exception as error:  # noqa: BLE001 - the process itself must not notice

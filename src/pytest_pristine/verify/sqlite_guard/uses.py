@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pytest_pristine.errors import SqliteUsedError
 
 OPENED = "opened SQLite database"
+IN_CHILD = "in a process of Python that the test started"
 MADE = "made an engine for SQLite database"
 _NOWHERE = "a place that could not be found"
 # Modules that a setting could not name.

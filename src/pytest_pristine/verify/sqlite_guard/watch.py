@@ -78,7 +78,9 @@ class Watch:
     def hear(self, use: Use) -> None:
         """Take what a process told that it started; says where it was started, where that is known."""
         places = set(self._starts)
-        self.used.append(use._replace(how=f"{use.how} at {places.pop()}") if len(places) == 1 else use)
+        # One that guards tests itself says of these alone where they ran.
+        how = use.how or uses.IN_CHILD
+        self.used.append(use._replace(how=f"{how} at {places.pop()}" if len(places) == 1 else how))
 
     def opens(self, did: str, database: object) -> None:
         """Judge what is about to be done.
