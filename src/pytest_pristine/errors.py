@@ -29,9 +29,10 @@
     │   ├── RevisionFailedError     a revision raised
     │   │   └── MissingExtensionError   it creates an extension that the server has not
     │   └── StrayMigrationError     the migrations went, or would have gone, to another database
-    └── RestoreError                the database could not be put back
-        ├── RestoreBlockedError     another session holds a lock
-        └── UnprovenError           it was put back, and is not as it was all the same
+    ├── RestoreError                the database could not be put back
+    │   ├── RestoreBlockedError     another session holds a lock
+    │   └── UnprovenError           it was put back, and is not as it was all the same
+    └── SqliteUsedError             a guarded test opened SQLite
 
 An error carries its three parts as data; `str(error)` lays them out for a terminal. No part ever holds a password.
 """
@@ -199,3 +200,7 @@ class RestoreBlockedError(RestoreError):
 
 class UnprovenError(RestoreError):
     """The database was put back, and is not as it was all the same."""
+
+
+class SqliteUsedError(PristineError):
+    """A guarded test opened a SQLite database, or made an engine that would."""

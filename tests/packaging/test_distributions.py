@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import email
 import email.message
+import os
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from configparser import ConfigParser
@@ -16,6 +18,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pytest_pristine"
+# It takes the SQLite guard into processes of Python that tests start, and lies in site-packages itself.
+WATCH = "pytest_pristine_watch.pth"
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,27 @@ def _product() -> set[str]:
 
 
 def test_wheel_is_the_package(built: Distributions) -> None:
-    """The wheel holds every file of the package, type marker included, and no other file."""
+    """The wheel holds every file of the package, type marker included, and one more for site-packages."""
     package = {name for name in built.wheel if ".dist-info/" not in name}
-    assert package == _product()
+    assert package == _product() | {WATCH}
     assert "pytest_pristine/py.typed" in package
+
+
+def test_the_line_that_each_python_runs(built: Distributions) -> None:
+    """The wheel's .pth file is one line, which imports nothing of ours unless it is told to by the environment."""
+    line = built.wheel[WATCH].decode()
+    assert line.count("\n") == 1
+    assert line.startswith('import os; "PRISTINE_SQLITE_WATCH" in os.environ and ')
+    script = "import sys; print([name for name in sys.modules if name.startswith('pytest_pristine')])"
+    environ = {name: value for name, value in os.environ.items() if name != "PRISTINE_SQLITE_WATCH"}
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_an_installation_in_place_has_it_too() -> None:
+    """The environment of the developers, where the package is installed in place, has the line."""
+    installed = Path(sysconfig.get_path("purelib")) / WATCH
+    assert installed.read_bytes() == (ROOT / "src" / WATCH).read_bytes()
 
 
 def test_sdist_is_the_package_and_its_papers(built: Distributions) -> None:
@@ -84,7 +105,7 @@ def test_sdist_is_the_package_and_its_papers(built: Distributions) -> None:
     papers = {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"}
     # Added by the format and by the build backend.
     added = {"PKG-INFO", ".gitignore"}
-    assert set(built.sdist) - added == {f"src/{name}" for name in _product()} | papers
+    assert set(built.sdist) - added == {f"src/{name}" for name in _product() | {WATCH}} | papers
 
 
 def test_licence_comes_along(built: Distributions) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from pytest_pristine.errors import PristineError
-from pytest_pristine.plugin import collection, options, proving, redaction, skipping, state
+from pytest_pristine.plugin import collection, guarding, options, proving, redaction, skipping, state
 from pytest_pristine.plugin.collecting import Collector
 
 
@@ -31,6 +31,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     the server.
     """
     config = session.config
+    guarding.begin(session)
     needing = [item for item in session.items if collection.needs_server(item)]
     if not needing or not collection.runs_tests(config):
         return

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def judge(config: pytest.Config, settings: Settings, collected: Collected) -> list[Item]:
     """The checklist."""
     from pytest_pristine.verify import cleanliness, migrations, skips  # most runs have nothing to judge
+    from pytest_pristine.verify.sqlite_guard import verdict  # the same
 
     tests, processes = list(collected.records.values()), collected.processes
     server = state.found(config)
@@ -31,6 +32,7 @@ def judge(config: pytest.Config, settings: Settings, collected: Collected) -> li
         migrations.judge(processes),
         measuring.judge(config),
         cleanliness.pristine(tests, processes),
+        verdict.judge(tests, processes),
         cleanliness.connections(tests, processes),
         skips.judge(skipping.skipped(config)),
     ]

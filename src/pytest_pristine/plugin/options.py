@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
 import pytest
 
 from pytest_pristine import settings
 from pytest_pristine.settings import Setting, Settings
+
+T = TypeVar("T")
 
 _DESTINATION = "pristine_"
 
@@ -38,6 +41,20 @@ def read(config: pytest.Config) -> Settings:
     Raises:
         SettingError: A value cannot be read.
     """
+    return settings.resolve(os.environ, *_given(config))
+
+
+def read_one(config: pytest.Config, setting: Setting[T]) -> T:
+    """The value of one setting, whatever the others are.
+
+    Raises:
+        SettingError: It cannot be read.
+    """
+    return settings.resolve_one(setting, os.environ, *_given(config)).value
+
+
+def _given(config: pytest.Config) -> tuple[Callable[[str], str | None], Callable[[str], str | None]]:
+    """What gives the text of an option, and of an ini key."""
 
     def option(name: str) -> str | None:
         value = config.getoption(_DESTINATION + name)
@@ -47,7 +64,7 @@ def read(config: pytest.Config) -> Settings:
         value = config.getini(key)
         return "\n".join(value) if isinstance(value, list) else value
 
-    return settings.resolve(os.environ, option, ini)
+    return option, ini
 
 
 def _destination(setting: Setting[object]) -> str:

@@ -286,6 +286,16 @@ def resolve(
     return Settings(**{field.name: found[field.name] for field in fields(Settings)})  # type: ignore[arg-type]
 
 
+def resolve_one(
+    setting: Setting[T_co],
+    environ: Mapping[str, str],
+    option: Callable[[str], str | None] = _nothing,
+    ini: Callable[[str], str | None] = _nothing,
+) -> Value[T_co]:
+    """Look one setting up, for a run that may need no other. Arguments and errors are those of `resolve`."""
+    return _look_up(setting, environ, option, ini)  # type: ignore[return-value]  # what the setting's parser gives
+
+
 def _look_up(
     setting: Setting[object],
     environ: Mapping[str, str],

@@ -50,6 +50,7 @@ class TestRecord:
         sql: Seconds that these took.
         shapes: Its statements, those of one text together; only where a report is wanted.
         connections: Connections that it left open or in a transaction, in words.
+        watched: It ran under the SQLite guard.
         sqlite: Where it opened SQLite, in words.
         foreign: Fixtures of ours that the project has replaced by something that is no Postgres, in words.
         covered: What of the schema it touched, by number; see `schema_coverage`.
@@ -78,6 +79,7 @@ class TestRecord:
     sql: float = 0.0
     shapes: list[Shape] = field(default_factory=list)
     connections: list[str] = field(default_factory=list)
+    watched: bool = False
     sqlite: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     covered: list[int] = field(default_factory=list)
