@@ -1,0 +1,140 @@
+// A table of any length: only the rows in view, and a few beyond, are in the page.
+
+const BEYOND = 8;
+
+// `line(key)` makes a row's cells, `detail(key)` what opens below them.
+function virtualRows(viewport, line, detail) {
+  const body = make("div", { class: "canvas-body", role: "rowgroup" });
+  viewport.append(body);
+  let keys = [];
+  let places = new Map();
+  let active = 0;
+  let height = 34;
+  const open = new Map(); // by key: the height of what is open below the row
+  const drawn = new Map(); // by key: the row
+
+  const opened = () => [...open.keys()].filter((key) => places.has(key)).map((key) => [places.get(key), open.get(key)]);
+  const topOf = (place, extras) => extras.reduce((top, [other, extra]) => (other < place ? top + extra : top), place * height);
+
+  function placeAt(top, extras) {
+    let [low, high] = [0, keys.length - 1];
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (topOf(middle, extras) <= top) low = middle;
+      else high = middle - 1;
+    }
+    return Math.max(low, 0);
+  }
+
+  function draw() {
+    const extras = opened();
+    body.style.height = `${topOf(keys.length, extras)}px`;
+    const first = Math.max(0, placeAt(viewport.scrollTop, extras) - BEYOND);
+    const last = Math.min(keys.length - 1, placeAt(viewport.scrollTop + viewport.clientHeight, extras) + BEYOND);
+    const wanted = new Set();
+    for (let place = first; place <= last; place += 1) wanted.add(keys[place]);
+    // The row that has the focus stays, wherever it is, or the focus would be lost.
+    for (const [key, row] of drawn) if (row.contains(document.activeElement) && places.has(key)) wanted.add(key);
+    for (const [key, row] of drawn) if (!wanted.has(key)) { row.remove(); drawn.delete(key); }
+    let before = null;
+    for (const key of [...wanted].sort((one, other) => places.get(one) - places.get(other))) {
+      const place = places.get(key);
+      let row = drawn.get(key);
+      if (!row) { row = makeRow(key); drawn.set(key, row); }
+      if (before ? before.nextSibling !== row : body.firstChild !== row) body.insertBefore(row, before ? before.nextSibling : body.firstChild);
+      before = row;
+      row.style.top = `${topOf(place, extras)}px`;
+      row.setAttribute("aria-rowindex", place + 2);
+      row.querySelector(".name").tabIndex = place === active ? 0 : -1;
+    }
+    if (measured()) draw();
+  }
+
+  // Whether something that is open turned out to have another height than was thought.
+  function measured() {
+    let changed = false;
+    for (const [key, row] of drawn) {
+      const below = row.querySelector(".detail");
+      if (below && open.get(key) !== below.offsetHeight) { open.set(key, below.offsetHeight); changed = true; }
+    }
+    return changed;
+  }
+
+  function makeRow(key) {
+    const row = make("div", { class: "row", role: "row" }, line(key));
+    row.querySelector(".name").addEventListener("click", () => toggle(key));
+    row.querySelector(".name").addEventListener("focus", () => activate(key));
+    row.querySelector(".name").addEventListener("keydown", (event) => steer(event, key));
+    dress(row, key);
+    return row;
+  }
+
+  function dress(row, key) {
+    const is = open.has(key);
+    row.classList.toggle("open", is);
+    row.querySelector(".name").setAttribute("aria-expanded", is);
+    const below = row.querySelector(".detail");
+    if (is && !below) row.append(make("div", { class: "detail", role: "cell" }, detail(key)));
+    if (!is && below) below.remove();
+  }
+
+  function activate(key) {
+    active = places.get(key) ?? 0;
+    for (const [other, row] of drawn) row.querySelector(".name").tabIndex = other === key ? 0 : -1;
+  }
+
+  function toggle(key) {
+    if (open.has(key)) open.delete(key);
+    else open.set(key, 0);
+    if (drawn.has(key)) dress(drawn.get(key), key);
+    draw();
+  }
+
+  function steer(event, key) {
+    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -keys.length, End: keys.length };
+    if (event.key === "Escape" && open.has(key)) return toggle(key);
+    if (!(event.key in steps)) return undefined;
+    event.preventDefault();
+    return focus(keys[Math.min(keys.length - 1, Math.max(0, places.get(key) + steps[event.key]))]);
+  }
+
+  function reveal(key) {
+    const top = topOf(places.get(key), opened());
+    const visible = top >= viewport.scrollTop && top + height <= viewport.scrollTop + viewport.clientHeight;
+    if (!visible) viewport.scrollTop = Math.max(0, top - viewport.clientHeight / 3);
+    draw();
+  }
+
+  function focus(key) {
+    reveal(key);
+    drawn.get(key).querySelector(".name").focus({ preventScroll: true });
+  }
+
+  function show(key) {
+    if (!open.has(key)) toggle(key);
+    viewport.scrollTop = topOf(places.get(key), opened());
+    draw();
+    drawn.get(key).querySelector(".name").focus({ preventScroll: true });
+  }
+
+  function set(next) {
+    keys = next;
+    places = new Map(next.map((key, place) => [key, place]));
+    active = 0;
+    viewport.scrollTop = 0;
+    draw();
+  }
+
+  let asked = false;
+  viewport.addEventListener("scroll", () => {
+    if (!asked) requestAnimationFrame(() => { asked = false; draw(); });
+    asked = true;
+  }, { passive: true });
+  new ResizeObserver(() => {
+    // The style decides how high a row is: two lines on a phone.
+    const row = body.querySelector(".line");
+    if (row) height = row.offsetHeight + 1;
+    draw();
+  }).observe(viewport);
+  return { set, show, redraw: draw };
+}
