@@ -28,8 +28,9 @@
     │   ├── RevisionFailedError     a revision raised
     │   │   └── MissingExtensionError   it creates an extension that the server has not
     │   └── StrayMigrationError     the migrations went, or would have gone, to another database
-    └── RestoreError                the database could not be put back
-        └── RestoreBlockedError     another session holds a lock
+    ├── RestoreError                the database could not be put back
+    │   └── RestoreBlockedError     another session holds a lock
+    └── ReportError                 the report could not be written
 
 An error carries its three parts as data; `str(error)` lays them out for a terminal. No part ever holds a password.
 """
@@ -189,3 +190,7 @@ class RestoreError(PristineError):
 
 class RestoreBlockedError(RestoreError):
     """Another session holds a lock that the restore needs."""
+
+
+class ReportError(PristineError):
+    """The report of a run could not be written."""

@@ -134,6 +134,8 @@ def _test(run: _Run, number: int) -> Test:
     worker = f"gw{number % size.workers}" if size.workers > 1 else "main"
     began = run.clock.get(worker, 1.4)
     setup, call, teardown = dice.expovariate(400), dice.expovariate(30), dice.expovariate(300)
+    if outcome == "skipped":
+        setup, call, teardown = 0.0001, 0.0, 0.0001
     run.clock[worker] = began + setup + call + teardown + 0.0008
     own = [place for place, table in enumerate(run.tables) if table.startswith(f"{area}_")]
     wrote = {place for place in range(min(3, size.tables)) if dice.random() < _HUB_SHARE}

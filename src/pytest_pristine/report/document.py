@@ -30,7 +30,16 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class CheckedItem:
-    """An item of the checklist; see `verify.checklist.Item`."""
+    """An item of the checklist.
+
+    Attributes:
+        key: A word for programs: `postgres`, `migrations`, `coverage`, `pristine`, `sqlite`, `connections`, `skips`.
+        title: What is claimed: "no SQLite connection".
+        state: `passed`, `failed` or `unknown`.
+        found: The evidence, in words.
+        remedy: What to type or change, a line each.
+        offenders: What or who made it fail, in full.
+    """
 
     key: str
     title: str

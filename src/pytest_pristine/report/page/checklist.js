@@ -50,7 +50,7 @@ function drawFailures() {
   if (!failed.length) return place("failed", sentence(report.tests.length ? "No test failed." : "No test was run."));
   const list = make("ul", { class: "failures" });
   const more = capped(list, failed, (index) => make("li", {},
-    make("span", { class: "bad" }, SIGNS[report.tests[index].outcome], " "), testButton(index),
+    make("span", { class: "sign", "aria-hidden": "true" }, SIGNS[report.tests[index].outcome]), testButton(index),
     make("span", { class: "said mono" }, report.tests[index].message)), 10);
   place("failed", list, more);
 }

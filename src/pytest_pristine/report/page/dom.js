@@ -21,7 +21,12 @@ function sentence(text) {
 function testButton(index, words) {
   const test = report.tests[index];
   if (!test) return make("span", { class: "word" }, words ?? "");
-  return make("button", { class: "link", type: "button", on: { click: () => showTest(index) } }, words ?? test.id);
+  return make("button", { class: "link", type: "button", on: { click: () => showTest(index) } }, ...breakable(words ?? test.id));
+}
+
+// A long name may be broken after what divides it, rather than anywhere.
+function breakable(name) {
+  return name.split(/(?<=[/_:.[-])/).flatMap((part, number) => (number ? [document.createElement("wbr"), part] : [part]));
 }
 
 // A button for a test that is known by its name alone.

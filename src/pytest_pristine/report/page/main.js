@@ -28,7 +28,7 @@ function drawPrinted() {
   const body = make("tbody", {}, ...first.map((index) => {
     const test = report.tests[index];
     const told = [test.message, test.wrote.length ? `wrote ${test.wrote.map(wroteWords).join(", ")}` : "", ...test.left.map((words) => `left ${words}`)].filter(Boolean);
-    return make("tr", {}, make("td", { class: BAD.has(test.outcome) ? "bad" : null }, `${SIGNS[test.outcome]} ${test.outcome}`),
+    return make("tr", {}, make("td", { class: BAD.has(test.outcome) ? "num bad" : "num" }, `${SIGNS[test.outcome]} ${test.outcome}`),
       make("td", { class: "word" }, test.id, ...told.map((words) => make("div", { class: "quiet" }, words))),
       make("td", { class: "num" }, seconds(total(test))));
   }));

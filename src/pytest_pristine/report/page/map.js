@@ -1,6 +1,7 @@
 // The map: which test writes which table.
 
-const LARGEST = 22; // of a cell, in pixels
+const LARGEST = 22; // of a cell that was zoomed into, in pixels
+const WIDEST = 44; // of a cell where there are few tables
 const SHADES = ["tint1", "tint2", "tint3", "tint4", "bad"];
 
 function drawMap() {
@@ -39,8 +40,8 @@ function mapWords({ rows, columns, groups }) {
   const silent = report.tests.length - rows.length;
   const left = report.tables.length - columns.length;
   return `${plural(rows.length, "test")} of ${plural(groups.length, "file")} down, ${plural(columns.length, "table")} across: first those that many files write, then the others in the order of their writers.`
-    + (silent ? ` ${plural(silent, "test")} that wrote nothing and` : " No test wrote nothing;")
-    + (left ? ` ${plural(left, "table")} that no test wrote are not in it.` : silent ? " no table are left out." : "");
+    + (silent ? ` Not in it: ${plural(silent, "test")} that wrote nothing.` : "")
+    + (left ? ` Written by no test: ${plural(left, "table")}.` : "");
 }
 
 function cellWords(order, { row, column }) {
@@ -54,7 +55,7 @@ function cellWords(order, { row, column }) {
 // Which part is shown, how large. Positions are in cells, sizes in pixels.
 function mapView(canvas, { rows, columns }) {
   const view = { x: 0, y: 0, sx: 1, sy: 1, left: 0, top: 92, width: 0, height: 0, at: { row: -1, column: 0 }, changed: () => {} };
-  const smallest = () => [Math.min(LARGEST, view.width / columns.length), Math.min(LARGEST, view.height / rows.length)];
+  const smallest = () => [Math.min(WIDEST, view.width / columns.length), Math.min(LARGEST, view.height / rows.length)];
   const within = (value, most) => Math.max(0, Math.min(value, most));
   function settle() {
     const [sx, sy] = smallest();
@@ -66,6 +67,9 @@ function mapView(canvas, { rows, columns }) {
     canvas.style.cursor = view.all() ? "crosshair" : "grab";
     view.changed();
   }
+  // What is filled of it: few cells do not fill it all.
+  view.wide = () => Math.min(view.width, columns.length * view.sx);
+  view.high = () => Math.min(view.height, rows.length * view.sy);
   view.all = () => { const [sx, sy] = smallest(); return view.sx <= sx * 1.001 && view.sy <= sy * 1.001; };
   view.fit = () => {
     const narrow = canvas.clientWidth < 600;
@@ -108,7 +112,7 @@ function mapView(canvas, { rows, columns }) {
 
 // The cells are set as pixels: there can be a million of them, and this takes a few milliseconds.
 function drawCells(context, view, order, ratio) {
-  const [wide, high] = [Math.round(view.width * ratio), Math.round(view.height * ratio)];
+  const [wide, high] = [view.wide(), view.high()].map((side) => Math.round(side * ratio));
   if (wide < 1 || high < 1) return;
   const { starts, columns, shades } = order.cells;
   const image = context.createImageData(wide, high);
@@ -166,7 +170,7 @@ function drawTestNames(context, view, { rows, groups }) {
     if (own >= 5 && y(group.from) >= view.top) {
       context.beginPath();
       context.moveTo(view.left - 6, Math.round(from) + 0.5);
-      context.lineTo(view.left + view.width, Math.round(from) + 0.5);
+      context.lineTo(view.left + view.wide(), Math.round(from) + 0.5);
       context.stroke();
     }
     if (names || from + 6 < free || from + 12 > bottom) continue;
@@ -195,8 +199,8 @@ function drawCursor(context, view, { rows, columns }) {
   context.clip();
   context.strokeStyle = ink("ink");
   context.globalAlpha = 0.35;
-  context.strokeRect(view.left, Math.round(top + high / 2) + 0.5, view.width, 0);
-  context.strokeRect(Math.round(left + wide / 2) + 0.5, view.top, 0, view.height);
+  context.strokeRect(view.left, Math.round(top + high / 2) + 0.5, view.wide(), 0);
+  context.strokeRect(Math.round(left + wide / 2) + 0.5, view.top, 0, view.high());
   context.globalAlpha = 1;
   context.lineWidth = 2;
   context.strokeRect(left - 1, top - 1, wide + 2, high + 2);

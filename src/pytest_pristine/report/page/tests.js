@@ -109,9 +109,9 @@ function testLine(test, slowest) {
   const cell = (attributes, ...children) => make("div", { role: "cell", ...attributes }, ...children);
   const number = (words) => cell({ class: "num" }, words);
   const name = make("button", { class: "plain name", type: "button", title: test.id },
-    make("span", { class: "file" }, nameOf(test) ? `${fileOf(test)}::` : ""), nameOf(test) || test.id);
+    make("span", { class: "file" }, nameOf(test) ? `${fileOf(test)}::` : ""), make("span", {}, nameOf(test) || test.id));
   const bar = make("div", { class: "spark", "aria-hidden": "true" });
-  for (const [key, colour] of [["setup", "tint2"], ["call", BAD.has(test.outcome) ? "bad" : "tint1"], ["teardown", "tint3"]]) {
+  for (const [key, colour] of [["setup", "tint2"], ["call", BAD.has(test.outcome) ? "bad" : "tint1"], ["teardown", "tint0"]]) {
     bar.append(paint(make("i"), { width: `${(100 * test[key]) / slowest}%`, background: `var(--${colour})` }));
   }
   return make("div", { class: "line", role: "presentation" },
