@@ -104,7 +104,8 @@ def described(of: type) -> dict[str, str]:
     """What the docstring of a class says of each of its attributes."""
     text = inspect.cleandoc(of.__doc__ or "").partition("Attributes:\n")[2]
     found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, flags=re.MULTILINE)
-    return {name: " ".join(words.split()) for name, words in found}
+    # JSON has another word for it.
+    return {name: re.sub(r"\bNone\b", "null", " ".join(words.split())) for name, words in found}
 
 
 def tables() -> str:

@@ -109,7 +109,7 @@ def _objects(tables: list[str]) -> list[SchemaObject]:
     """The schema's objects; every seventh table has never been touched."""
     made = []
     for number, table in enumerate(tables):
-        touched = number % 7 != 6  # noqa: PLR2004 - every seventh
+        touched = number % 7 != 6
         made += [
             SchemaObject("table written", table, table, touched, 3 * touched),
             SchemaObject("table read", table, table, touched or number % 2 == 0, 5 * touched),
@@ -122,7 +122,7 @@ def _objects(tables: list[str]) -> list[SchemaObject]:
         ]
     states = ("new", "paid", "shipped", "refunded")
     made += [SchemaObject("enum value", f"order_status: {state}", "", state != "refunded", 1) for state in states]
-    return [*made, SchemaObject("function", "audit()", "", True, 4)]
+    return [*made, SchemaObject("function", "audit()", "", covered=True, tests=4)]
 
 
 def _test(run: _Run, number: int) -> Test:
@@ -130,7 +130,7 @@ def _test(run: _Run, number: int) -> Test:
     area, noun = _AREAS[number // _FILE % len(_AREAS)], _NOUNS[number // _FILE // len(_AREAS) % len(_NOUNS)]
     # A stride, so that failures lie all over the run.
     failed = size.failed > 0 and number % max(size.tests // size.failed, 1) == 0
-    outcome = "failed" if failed else ("skipped" if number % 41 == 40 else "passed")  # noqa: PLR2004 - some
+    outcome = "failed" if failed else ("skipped" if number % 41 == 40 else "passed")
     worker = f"gw{number % size.workers}" if size.workers > 1 else "main"
     began = run.clock.get(worker, 1.4)
     setup, call, teardown = dice.expovariate(400), dice.expovariate(30), dice.expovariate(300)
@@ -142,7 +142,7 @@ def _test(run: _Run, number: int) -> Test:
     wrote |= set(dice.sample(own, min(len(own), dice.randrange(4))))
     if outcome == "skipped":
         wrote = set()
-    often = [Repeated(dice.randrange(len(run.shapes)), dice.randrange(12, 400), 0.03)] if number % 23 == 5 else []  # noqa: PLR2004
+    often = [Repeated(dice.randrange(len(run.shapes)), dice.randrange(12, 400), 0.03)] if number % 23 == 5 else []
     return Test(
         id=f"tests/{area}/test_{noun}s_{number // _FILE}.py::test_{area}_{noun}_{_DOES[number % 6]}[{number % _FILE}]",
         outcome=outcome,
@@ -154,7 +154,7 @@ def _test(run: _Run, number: int) -> Test:
         restore=0.0008 if wrote else 0.0,
         statements=3 * len(wrote) + sum(each.count for each in often),
         sql=round(call / 3, 6),
-        wrote=[(place, None if dice.random() < 0.01 else dice.randrange(1, 40)) for place in sorted(wrote)],  # noqa: PLR2004
+        wrote=[(place, None if dice.random() < 0.01 else dice.randrange(1, 40)) for place in sorted(wrote)],
         covered=[place for place in range(0, len(run.objects), 40) if run.objects[place].covered],
         others=["sequence users_id_seq"] if 0 in wrote else [],
         left=["a connection that was idle in a transaction"] if failed and number % 2 == 0 else [],

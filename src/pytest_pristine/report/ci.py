@@ -53,7 +53,9 @@ def append(document: Document, environ: Mapping[str, str]) -> str:
         with Path(name).open("ab") as file:
             if file.tell() + len(data) > _THEIR_LIMIT:
                 # GitHub would show nothing of a longer one, not even what others wrote.
-                return f"the summary was not written: {VARIABLE} ({name}) would be longer than the 1 MiB that GitHub takes"
+                return (
+                    f"the summary was not written: {VARIABLE} ({name}) would be longer than the 1 MiB that GitHub takes"
+                )
             # Whatever others wrote may end within a line.
             file.write(b"\n" + data if file.tell() else data)
     except OSError as error:

@@ -241,7 +241,7 @@ class Document:
         leaks: What was left.
         kept: Databases that were kept.
         schema: Schema coverage; None when it was not measured.
-        format: See FORMAT.
+        format: Version of all this; it counts up when a field means something else, or is there no more.
     """
 
     made: str

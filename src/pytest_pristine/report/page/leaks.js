@@ -3,7 +3,7 @@
 function drawLeaks() {
   if (!report.leaks.length) return place("left", sentence("Nothing was left open or behind."));
   const list = make("ul", { class: "failures" });
-  const more = capped(list, report.leaks, (leak) => make("li", {}, leak.test ? namedTest(leak.test) : make("span", { class: "quiet" }, "test not known"),
+  const more = capped(list, report.leaks, (leak) => make("li", {}, make("span", { class: "sign", "aria-hidden": "true" }, SIGNS.failed), leak.test ? namedTest(leak.test) : make("span", { class: "quiet" }, "test not known"),
     make("span", { class: "said" }, leak.what)));
   place("left", list, more);
 }
