@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from pytest_pristine.report import writing
 from pytest_pristine.report.document import Document
+from tests.conftest import wait_until
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "no Chromium in PATH, and the report is looked at in a real one: apt install chromium (on Debian, as root)"
@@ -39,6 +40,10 @@ class Opened:
     def texts(self, selector: str) -> list[str]:
         """The texts of all that a selector finds."""
         return [" ".join(text.split()) for text in self.page.locator(selector).all_inner_texts()]
+
+    def wait(self, expression: str) -> None:
+        """Wait until an expression is true. Playwright's own waiting is evaluated in the page, whose policy forbids it."""
+        wait_until(lambda: self.page.evaluate(expression), expression)
 
     def focused(self) -> str:
         """The text of what has the focus."""

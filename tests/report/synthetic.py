@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import dataclass, field
 
@@ -59,6 +60,7 @@ class _Run:
     clock: dict[str, float] = field(default_factory=dict)
 
 
+@functools.cache
 def document(size: Size) -> Document:
     """The document of a run of this size."""
     tables = _tables(size.tables)

@@ -41,16 +41,24 @@ function drawUntouched(schema) {
   const list = make("ul", { class: "untouched" });
   const under = make("div");
   const said = make("span", { class: "said", role: "status" });
-  const wanted = { text: "", kind: "" };
+  const wanted = { text: "", kind: "", table: null };
+  const is = (object) => (wanted.table === null ? `${object.name} ${object.table}`.toLowerCase().includes(wanted.text) : object.table === wanted.table);
   const fill = () => {
-    const found = missed.filter((object) => (!wanted.kind || object.kind === wanted.kind) && `${object.name} ${object.table}`.toLowerCase().includes(wanted.text));
+    const found = missed.filter((object) => (!wanted.kind || object.kind === wanted.kind) && is(object));
     said.textContent = found.length === missed.length ? plural(missed.length, "object") : `${count(found.length)} of ${plural(missed.length, "object")}`;
     under.replaceChildren(capped(list, found, missedItem, 15));
   };
   const filter = make("input", { type: "search", placeholder: "name or table", "aria-label": "Filter what was never touched by name or table", autocomplete: "off", spellcheck: "false",
-    on: { input: (event) => { wanted.text = event.target.value.trim().toLowerCase(); fill(); } } });
+    on: { input: (event) => { Object.assign(wanted, { text: event.target.value.trim().toLowerCase(), table: null }); fill(); } } });
   const kinds = select("Kind of object", [["", "all kinds"], ...[...kindsOf(missed).keys()].map((kind) => [kind, kind])], (value) => { wanted.kind = value; fill(); });
-  narrowUntouched = (table) => { filter.value = table; wanted.text = table.toLowerCase(); wanted.kind = kinds.value = ""; fill(); document.getElementById("untouched").scrollIntoView({ block: "center" }); filter.focus({ preventScroll: true }); };
+  narrowUntouched = (table) => {
+    filter.value = table;
+    kinds.value = "";
+    Object.assign(wanted, { text: "", kind: "", table });
+    fill();
+    document.getElementById("untouched").scrollIntoView({ block: "center" });
+    filter.focus({ preventScroll: true });
+  };
   place("untouched", make("div", { class: "bar" }, filter, kinds, said), list, under);
   fill();
 }
