@@ -42,7 +42,7 @@ class Opened:
         return [" ".join(text.split()) for text in self.page.locator(selector).all_inner_texts()]
 
     def wait(self, expression: str) -> None:
-        """Wait until an expression is true. Playwright's own waiting is evaluated in the page, whose policy forbids it."""
+        """Wait until an expression is true. Playwright's own waiting breaks the page's policy."""
         wait_until(lambda: self.page.evaluate(expression), expression)
 
     def focused(self) -> str:

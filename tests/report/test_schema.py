@@ -48,13 +48,13 @@ def test_what_is_written_is_valid(size: Size, published: dict[str, Any], tmp_pat
 
 def test_a_run_without_a_server_is_valid(published: dict[str, Any]) -> None:
     """A run that came to no server obeys the schema too."""
-    jsonschema.validate(json.loads(writing.as_json(dataclasses.replace(document(Size()), server=None))), published)
+    jsonschema.validate(json.loads(dataclasses.replace(document(Size()), server=None).as_json()), published)
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Document)])
 def test_a_field_that_is_missing_is_found(name: str, published: dict[str, Any]) -> None:
     """The schema is no formality: it refuses a document without any of its fields."""
-    data = json.loads(writing.as_json(document(Size())))
+    data = json.loads(document(Size()).as_json())
     del data[name]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(data, published)
@@ -63,7 +63,7 @@ def test_a_field_that_is_missing_is_found(name: str, published: dict[str, Any]) 
 def test_what_is_wrong_is_found(published: dict[str, Any]) -> None:
     """The schema refuses an outcome that is none, a table without a number of rows, and a field that nobody knows."""
     for wrong in ({"outcome": "fine"}, {"wrote": [[1]]}, {"colour": "blue"}):
-        data = json.loads(writing.as_json(document(Size())))
+        data = json.loads(document(Size()).as_json())
         data["tests"][0].update(wrong)
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(data, published)

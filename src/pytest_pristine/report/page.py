@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from importlib import resources
 
@@ -29,8 +28,7 @@ def render(document: Document) -> str:
 
 def embedded(document: Document) -> str:
     """The document as JSON that can stand in a `<script>`: nothing in it can end the element or begin a comment."""
-    text = json.dumps(document.as_dict(), separators=(",", ":"))
-    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
+    return document.as_json().replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
 def _style() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def write(document: Document, directory: Path) -> Path:
     Raises:
         ReportError: The directory cannot be made, or not be written to.
     """
-    texts = {DATA: as_json(document), PAGE: page.render(document)}
+    texts = {DATA: document.as_json() + "\n", PAGE: page.render(document)}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -32,11 +31,6 @@ def write(document: Document, directory: Path) -> Path:
             ["--pristine-report=DIR with a directory that can be made and written to"],
         ) from error
     return directory / PAGE
-
-
-def as_json(document: Document) -> str:
-    """What report.json holds."""
-    return json.dumps(document.as_dict(), indent=1) + "\n"
 
 
 def _replace(path: Path, text: str) -> None:

@@ -1,9 +1,9 @@
 // A table of any length: only the rows in view, and a few beyond, are in the page.
 
-const BEYOND = 8;
+const BEYOND = 4;
 
-// `line(key)` makes a row's cells, `detail(key)` what opens below them.
-function virtualRows(viewport, line, detail) {
+// `line()` makes a row's cells, `fill(cells, key)` fills them, `detail(key)` makes what opens below them.
+function virtualRows(viewport, line, fill, detail) {
   const body = make("div", { class: "canvas-body", role: "rowgroup" });
   viewport.append(body);
   let keys = [];
@@ -12,6 +12,7 @@ function virtualRows(viewport, line, detail) {
   let height = 34;
   const open = new Map(); // by key: the height of what is open below the row
   const drawn = new Map(); // by key: the row
+  const free = []; // rows that are out of view: to fill one is quicker than to make one
 
   const opened = () => [...open.keys()].filter((key) => places.has(key)).map((key) => [places.get(key), open.get(key)]);
   const topOf = (place, extras) => extras.reduce((top, [other, extra]) => (other < place ? top + extra : top), place * height);
@@ -34,19 +35,21 @@ function virtualRows(viewport, line, detail) {
     const wanted = new Set();
     for (let place = first; place <= last; place += 1) wanted.add(keys[place]);
     // The row that has the focus stays, wherever it is, or the focus would be lost.
-    for (const [key, row] of drawn) if (row.contains(document.activeElement) && places.has(key)) wanted.add(key);
-    for (const [key, row] of drawn) if (!wanted.has(key)) { row.remove(); drawn.delete(key); }
+    const focused = body.contains(document.activeElement) ? document.activeElement.closest(".row") : null;
+    if (focused && places.has(focused.key)) wanted.add(focused.key);
+    for (const [key, row] of drawn) if (!wanted.has(key)) { drawn.delete(key); free.push(row); }
     let before = null;
     for (const key of [...wanted].sort((one, other) => places.get(one) - places.get(other))) {
       const place = places.get(key);
       let row = drawn.get(key);
-      if (!row) { row = makeRow(key); drawn.set(key, row); }
+      if (!row) { row = fillRow(free.pop() ?? makeRow(), key); drawn.set(key, row); }
       if (before ? before.nextSibling !== row : body.firstChild !== row) body.insertBefore(row, before ? before.nextSibling : body.firstChild);
       before = row;
       row.style.top = `${topOf(place, extras)}px`;
       row.setAttribute("aria-rowindex", place + 2);
-      row.querySelector(".name").tabIndex = place === active ? 0 : -1;
+      row.name.tabIndex = place === active ? 0 : -1;
     }
+    for (const row of free.splice(0)) row.remove();
     if (measured()) draw();
   }
 
@@ -54,17 +57,24 @@ function virtualRows(viewport, line, detail) {
   function measured() {
     let changed = false;
     for (const [key, row] of drawn) {
-      const below = row.querySelector(".detail");
-      if (below && open.get(key) !== below.offsetHeight) { open.set(key, below.offsetHeight); changed = true; }
+      if (row.below && open.get(key) !== row.below.offsetHeight) { open.set(key, row.below.offsetHeight); changed = true; }
     }
     return changed;
   }
 
-  function makeRow(key) {
-    const row = make("div", { class: "row", role: "row" }, line(key));
-    row.querySelector(".name").addEventListener("click", () => toggle(key));
-    row.querySelector(".name").addEventListener("focus", () => activate(key));
-    row.querySelector(".name").addEventListener("keydown", (event) => steer(event, key));
+  function makeRow() {
+    const row = make("div", { class: "row", role: "row" }, line());
+    row.name = row.querySelector(".name");
+    row.name.addEventListener("click", () => toggle(row.key));
+    row.name.addEventListener("focus", () => activate(row.key));
+    row.name.addEventListener("keydown", (event) => steer(event, row.key));
+    return row;
+  }
+
+  function fillRow(row, key) {
+    row.key = key;
+    if (row.below) { row.below.remove(); row.below = null; }
+    fill(row.firstChild, key);
     dress(row, key);
     return row;
   }
@@ -72,15 +82,14 @@ function virtualRows(viewport, line, detail) {
   function dress(row, key) {
     const is = open.has(key);
     row.classList.toggle("open", is);
-    row.querySelector(".name").setAttribute("aria-expanded", is);
-    const below = row.querySelector(".detail");
-    if (is && !below) row.append(make("div", { class: "detail", role: "cell" }, detail(key)));
-    if (!is && below) below.remove();
+    row.name.setAttribute("aria-expanded", is);
+    if (is && !row.below) row.append(row.below = make("div", { class: "detail", role: "cell" }, detail(key)));
+    if (!is && row.below) { row.below.remove(); row.below = null; }
   }
 
   function activate(key) {
     active = places.get(key) ?? 0;
-    for (const [other, row] of drawn) row.querySelector(".name").tabIndex = other === key ? 0 : -1;
+    for (const [other, row] of drawn) row.name.tabIndex = other === key ? 0 : -1;
   }
 
   function toggle(key) {
@@ -107,14 +116,14 @@ function virtualRows(viewport, line, detail) {
 
   function focus(key) {
     reveal(key);
-    drawn.get(key).querySelector(".name").focus({ preventScroll: true });
+    drawn.get(key).name.focus({ preventScroll: true });
   }
 
   function show(key) {
     if (!open.has(key)) toggle(key);
     viewport.scrollTop = topOf(places.get(key), opened());
     draw();
-    drawn.get(key).querySelector(".name").focus({ preventScroll: true });
+    drawn.get(key).name.focus({ preventScroll: true });
   }
 
   function set(next) {
