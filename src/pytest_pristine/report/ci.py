@@ -106,7 +106,8 @@ def _found(item: CheckedItem) -> str:
     lines = [text(item.found)]
     if item.state != "passed":
         lines += [f"to do: {text(line)}" for line in item.remedy[:_OFFENDERS]]
-        lines += _some([text(each) for each in item.offenders], _OFFENDERS)
+        lines += [text(each) for each in item.offenders[:_OFFENDERS]]
+        lines += _beyond(len(item.offenders), _OFFENDERS)
     return "<br>".join(lines)
 
 
@@ -143,8 +144,9 @@ def _schema(document: Document) -> str:
 def _kept(document: Document) -> str:
     if not document.kept:
         return ""
-    lines = [f"- {text(kept.test)}: <code>{text(kept.command)}</code>" for kept in document.kept]
-    return "\n".join(["Kept databases:", "", *_some(lines, _KEPT, "- ")])
+    lines = [f"- {text(kept.test)}: <code>{text(kept.command)}</code>" for kept in document.kept[:_KEPT]]
+    lines += [f"- {words}" for words in _beyond(len(document.kept), _KEPT)]
+    return "\n".join(["Kept databases:", "", *lines])
 
 
 # Words
@@ -182,10 +184,9 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _some(lines: list[str], most: int, before: str = "") -> list[str]:
-    """The first lines, and how many there are beyond them."""
-    left = len(lines) - most
-    return [*lines[:most], *([f"{before}and {left} more"] if left > 0 else [])]
+def _beyond(number: int, most: int) -> list[str]:
+    """How many there are beyond those that are shown; empty when all are."""
+    return [f"and {number - most} more"] if number > most else []
 
 
 def _cut(summary: str) -> str:

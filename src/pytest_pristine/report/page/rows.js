@@ -38,19 +38,27 @@ function virtualRows(viewport, line, fill, detail) {
     const focused = body.contains(document.activeElement) ? document.activeElement.closest(".row") : null;
     if (focused && places.has(focused.key)) wanted.add(focused.key);
     for (const [key, row] of drawn) if (!wanted.has(key)) { drawn.delete(key); free.push(row); }
-    let before = null;
-    for (const key of [...wanted].sort((one, other) => places.get(one) - places.get(other))) {
-      const place = places.get(key);
-      let row = drawn.get(key);
-      if (!row) { row = fillRow(free.pop() ?? makeRow(), key); drawn.set(key, row); }
-      if (before ? before.nextSibling !== row : body.firstChild !== row) body.insertBefore(row, before ? before.nextSibling : body.firstChild);
-      before = row;
+    const rows = [...wanted].sort((one, other) => places.get(one) - places.get(other)).map((key) => {
+      if (!drawn.has(key)) drawn.set(key, fillRow(free.pop() ?? makeRow(), key));
+      return drawn.get(key);
+    });
+    for (const row of free.splice(0)) row.remove();
+    arrange(rows, focused);
+    for (const row of rows) {
+      const place = places.get(row.key);
       row.style.top = `${topOf(place, extras)}px`;
       row.setAttribute("aria-rowindex", place + 2);
       row.name.tabIndex = place === active ? 0 : -1;
     }
-    for (const row of free.splice(0)) row.remove();
     if (measured()) draw();
+  }
+
+  // Puts rows into their order around the one that has the focus: to be moved would take it away.
+  function arrange(rows, focused) {
+    const middle = Math.max(0, rows.indexOf(focused));
+    if (rows.length && !rows[middle].isConnected) body.append(rows[middle]);
+    for (let n = middle + 1; n < rows.length; n += 1) if (rows[n - 1].nextSibling !== rows[n]) rows[n - 1].after(rows[n]);
+    for (let n = middle - 1; n >= 0; n -= 1) if (rows[n + 1].previousSibling !== rows[n]) rows[n + 1].before(rows[n]);
   }
 
   // Whether something that is open turned out to have another height than was thought.
