@@ -22,6 +22,9 @@ pytestmark = pytest.mark.skipif(MAJOR != 18, reason="the report does not depend 
 HOSTILE = (
     "</script><script>alert(1)</script>",
     "<!--<script>",
+    # Ended by whatever comes next, without a bracket of their own.
+    "</script x",
+    "<!-- <script x",
     "]]><img src=x onerror=alert(1)>",
     "{{script}} {{policy}}",
     "\\u003c/script\\u003e \u2028 \u2029 \x00 \ud800 é \"'&amp;",
@@ -78,6 +81,7 @@ def content(html: str, tag: str) -> list[str]:
 @pytest.mark.parametrize("words", HOSTILE)
 def test_words_stay_words(words: str) -> None:
     """No test id, statement or other text adds an element to the page, and each comes out as it went in."""
+    assert not set(page.embedded(hostile(words))) & set("<>&")
     html, plain = page.render(hostile(words)), page.render(document(Size(failed=2)))
     assert [tag for tag, _ in elements(html).tags] == [tag for tag, _ in elements(plain).tags]
     data = json.loads(content(html, "script")[0])
