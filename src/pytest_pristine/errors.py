@@ -32,7 +32,8 @@
     ├── RestoreError                the database could not be put back
     │   ├── RestoreBlockedError     another session holds a lock
     │   └── UnprovenError           it was put back, and is not as it was all the same
-    └── SqliteUsedError             a guarded test opened SQLite
+    ├── SqliteUsedError             a guarded test opened SQLite
+    └── ReportError                 the report could not be written
 
 An error carries its three parts as data; `str(error)` lays them out for a terminal. No part ever holds a password.
 """
@@ -204,3 +205,7 @@ class UnprovenError(RestoreError):
 
 class SqliteUsedError(PristineError):
     """A guarded test opened a SQLite database, or made an engine that would."""
+
+
+class ReportError(PristineError):
+    """The report of a run could not be written."""

@@ -57,7 +57,7 @@ class Collector:
         if not self._collected.is_ours:
             return
         settings = options.read(self._config)
-        self._items = judging.judge(self._config, settings, self._collected)
+        self._items = judging.judge(self._config, self._collected)
         self._notes = [*dict.fromkeys(problem for each in self._collected.processes for problem in each.problems)]
         self._notes += judging.publish(self._config, settings, self._collected, self._items)
         unproven = [item for item in self._items if item.state != PASSED]

@@ -160,7 +160,7 @@ class Guard:
 
     def _record(self, item: pytest.Item, watch: Watch) -> None:
         record = recording.of_test(item)
-        record.sqlite = list(dict.fromkeys(map(str, watch.used)))
+        record.sqlite = list(dict.fromkeys([*record.sqlite, *map(str, watch.used)]))
         problems = recording.of_process(self._config).problems
         problems.extend(each for each in watch.unwatched if each not in problems)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_pristine.verify.checklist import Item
 
 
-def judge(config: pytest.Config, settings: Settings, collected: Collected) -> list[Item]:
+def judge(config: pytest.Config, collected: Collected) -> list[Item]:
     """The checklist."""
     from pytest_pristine.verify import cleanliness, migrations, skips  # most runs have nothing to judge
     from pytest_pristine.verify.sqlite_guard import verdict  # the same
@@ -40,7 +40,7 @@ def judge(config: pytest.Config, settings: Settings, collected: Collected) -> li
 
 def publish(config: pytest.Config, settings: Settings, collected: Collected, items: Sequence[Item]) -> list[str]:
     """Write the reports that are wanted; gives lines that the user has to see."""
-    from pytest_pristine.report import ci  # most runs have nothing to publish
+    from pytest_pristine.report import ci, writing  # most runs have nothing to publish
 
     document = _document(config, collected, items)
     for plugin in config.pluginmanager.get_plugins():
@@ -69,16 +69,11 @@ def kept(config: pytest.Config, collected: Collected) -> list[Kept]:
 
 def _document(config: pytest.Config, collected: Collected, items: Sequence[Item]) -> Document:
     from pytest_pristine.report import building  # most runs have nothing to publish
+    from pytest_pristine.report.collected import Judged  # the same
     from pytest_pristine.report.document import Server  # the same
 
     found = state.found(config)
     server = None if found is None else Server(found.capabilities.version_text, found.source, str(found))
     return building.build(
-        collected,
-        items,
-        project=config.rootpath.name,
-        server=server,
-        spent=state.spent(config),
-        schema=None,
-        kept=kept(config, collected),
+        collected, Judged(config.rootpath.name, items, server, state.spent(config), kept(config, collected))
     )

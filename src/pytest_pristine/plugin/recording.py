@@ -85,7 +85,7 @@ def begin(item: pytest.Item) -> TestRecord:
         cleaned=collection.cleans(item),
     )
     if before is not None:
-        for name in ("found", "leftovers", "differences", "connections", "foreign"):
+        for name in ("found", "leftovers", "differences", "connections", "sqlite", "foreign"):
             getattr(record, name).extend(getattr(before, name))
         record.kept = before.kept
     item.stash[_TEST], item.stash[_FAILED] = record, False

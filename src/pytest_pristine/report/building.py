@@ -9,22 +9,19 @@ from datetime import UTC, datetime
 from sqlalchemy.engine import URL
 
 from pytest_pristine.postgres import urls
-from pytest_pristine.report.collected import Collected, Outcome
+from pytest_pristine.report.collected import Collected, Judged, Outcome
 from pytest_pristine.report.document import (
     CheckedItem,
     Document,
     Kept,
     Leak,
     Repeated,
-    Schema,
-    Server,
     Shape,
     Test,
     Time,
 )  # fmt: skip
 from pytest_pristine.templates.spent import Spent
 from pytest_pristine.verify import records
-from pytest_pristine.verify.checklist import Item
 from pytest_pristine.verify.records import ProcessRecord, TestRecord
 
 # How often a test runs a statement until that is suspicious.
@@ -33,49 +30,28 @@ _OFTEN = 10
 _SHAPES = 200
 
 
-def build(
-    collected: Collected,
-    items: Sequence[Item],
-    *,
-    project: str,
-    server: Server | None,
-    spent: Spent | None,
-    schema: Schema | None,
-    kept: Sequence[Kept],
-    covered: Sequence[str] = (),
-) -> Document:
-    """The document.
-
-    Args:
-        collected: What was collected.
-        items: The checklist.
-        project: Name of the project.
-        server: The server.
-        spent: What it took the process that directs the run to make databases for all.
-        schema: Schema coverage.
-        kept: See `kept_of`.
-        covered: Tables of the schema, whether tests wrote to them or not.
-    """
+def build(collected: Collected, judged: Judged) -> Document:
+    """The document."""
     tests, known = list(collected.outcomes.values()), collected.records
-    tables = _Places(covered)
+    tables = _Places(judged.tables)
     shapes = _sum_up(tests, known)
     places = {shape.sql: place for place, shape in enumerate(shapes)}
     return Document(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
-        project=project,
-        server=server,
+        project=judged.project,
+        server=judged.server,
         workers=len({test.worker for test in tests if test.worker}) or 1,
         checklist=[
             CheckedItem(each.key, each.title, each.state, each.found, list(each.remedy), list(each.offenders))
-            for each in items
+            for each in judged.items
         ],
-        time=_time(collected, spent),
+        time=_time(collected, judged.spent),
         tests=[_test(test, known.get(test.test), collected.began, tables, places) for test in tests],
         tables=tables.names,
         shapes=shapes,
         leaks=[*_leaks(known.values(), collected.processes)],
-        kept=list(kept),
-        schema=schema,
+        kept=list(judged.kept),
+        schema=judged.schema,
     )
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pytest_pristine.report.document import Kept, Schema, Server
+from pytest_pristine.templates.spent import Spent
+from pytest_pristine.verify.checklist import Item
 from pytest_pristine.verify.records import ProcessRecord, TestRecord
 
 
@@ -52,3 +56,26 @@ class Collected:
     def is_ours(self) -> bool:
         """Whether any test used a fixture of ours, or did what a guard of ours looks after."""
         return bool(self.records) or any(process.used or process.sqlite for process in self.processes)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What else is known of a run in the end.
+
+    Attributes:
+        project: Name of the project.
+        items: The checklist.
+        server: The server; None when the run came to none.
+        spent: What it took the process that directs the run to make databases for all; None where each made its own.
+        kept: Databases that were kept.
+        schema: Schema coverage; None when it was not measured.
+        tables: Tables of the schema, where its coverage was measured, whether tests wrote to them or not.
+    """
+
+    project: str
+    items: Sequence[Item]
+    server: Server | None = None
+    spent: Spent | None = None
+    kept: Sequence[Kept] = ()
+    schema: Schema | None = None
+    tables: Sequence[str] = ()

@@ -1,0 +1,1 @@
+"""The report: the page in a real browser, the JSON file, what CI services are told."""
