@@ -261,7 +261,7 @@ def test_a_proof_that_is_switched_off(tests: Tests, shop: Project) -> None:
     """Without proofs the item says that nothing was proven, and what is needed; it is no claim."""
     run = tests(GOOD, "--pristine-proof=off")
     assert item(run, "database pristine") == (
-        "unproven  database pristine after every test: 1 test restored, and not proven: proofs are switched off, or the "
-        "run was ended"
+        "unproven  database pristine after every test: 1 test restored, and not proven: proofs are switched off, "
+        "or the run was ended"
     )
     assert shop.run(*PLAIN, "--pristine-proof=off", "--pristine-strict").status == 1
