@@ -14,23 +14,31 @@ if TYPE_CHECKING:
     from pytest_pristine.isolation.restored import Restored
 
 
-def before(isolation: Isolation, node: pytest.Item) -> None:
-    """Make the database pristine for a test. What stands in the way is not the test's, which runs all the same."""
+def before(isolation: Isolation, node: pytest.Item) -> Restored:
+    """Make the database pristine for a test; gives what was put back.
+
+    What stands in the way is not the test's, which runs all the same.
+    """
+    from pytest_pristine.isolation.restored import Restored  # heavy, and loaded by now
+
     try:
         restored = isolation.prepare()
     except RestoreBlockedError as error:
         node.warn(LeftoverWarning(f"before {node.nodeid}, {error.found}; it was ended, and the database made anew"))
-    else:
-        _warn(restored, node, f"before {node.nodeid} something")
+        return Restored(remade=error.found)
+    _warn(restored, node, f"before {node.nodeid} something")
+    return restored
 
 
-def after(isolation: Isolation, node: pytest.Item) -> None:
-    """Make the database pristine after a test.
+def after(isolation: Isolation, node: pytest.Item) -> Restored:
+    """Make the database pristine after a test; gives what was put back.
 
     Raises:
         RestoreBlockedError: The test left a session that holds a lock.
     """
-    _warn(isolation.restore(), node, node.nodeid)
+    restored = isolation.restore()
+    _warn(restored, node, node.nodeid)
+    return restored
 
 
 def _warn(restored: Restored, node: pytest.Item, who: str) -> None:

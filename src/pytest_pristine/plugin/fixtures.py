@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.plugin import cleaning, state
+from pytest_pristine.plugin import cleaning, covering, state
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -32,7 +32,9 @@ def apply_migrations(postgres_server: PostgresServer) -> Iterator[Workspace]:
 
 
 @pytest.fixture(scope="session")
-def _pristine_isolation(postgres_server: PostgresServer, apply_migrations: Workspace) -> Iterator[Isolation]:
+def _pristine_isolation(
+    request: pytest.FixtureRequest, postgres_server: PostgresServer, apply_migrations: Workspace
+) -> Iterator[Isolation]:
     """What the migrations left, recorded before any test can write."""
     from pytest_pristine.isolation.catalogue import Coverage  # heavy, and most runs need none
     from pytest_pristine.isolation.isolation import Isolation  # the same
@@ -45,8 +47,11 @@ def _pristine_isolation(postgres_server: PostgresServer, apply_migrations: Works
         timeout=settings.restore_timeout.value,
         rebuild=apply_migrations.rebuild,
         hold=apply_migrations.hold,
+        uncounted=covering.is_wanted(settings),
     )
+    covering.begin(request.config, postgres_server, apply_migrations, isolation)
     yield isolation
+    covering.finish(request.config)
     isolation.close()
 
 
@@ -58,20 +63,29 @@ def postgres_url(apply_migrations: Workspace, _pristine_isolation: Isolation) ->
 
 @pytest.fixture(scope="session")
 def postgres_engine(
-    postgres_server: PostgresServer, apply_migrations: Workspace, postgres_url: URL, _pristine_isolation: Isolation
+    request: pytest.FixtureRequest,
+    postgres_server: PostgresServer,
+    apply_migrations: Workspace,
+    postgres_url: URL,
+    _pristine_isolation: Isolation,
 ) -> Iterator[Engine]:
     """The one SQLAlchemy engine that all tests share. It has as many connections at most as the server has for it."""
     from pytest_pristine.postgres import engines  # heavy, and most runs need none
 
     engine = engines.create(postgres_url, postgres_server.connections, apply_migrations.contested)
     _pristine_isolation.on_ended_sessions(engine.dispose)
+    covering.attach(request.config, engine)
     yield engine
+    covering.pause(request.config)
     engine.dispose()
 
 
 @pytest.fixture
 def clean_database(request: pytest.FixtureRequest, _pristine_isolation: Isolation) -> Iterator[None]:
     """The database is pristine when the test starts, and pristine again after it."""
-    cleaning.before(_pristine_isolation, request.node)
+    with covering.around_restore(request.config) as found:
+        found.append(cleaning.before(_pristine_isolation, request.node))
     yield
-    cleaning.after(_pristine_isolation, request.node)
+    covering.after_test(request.node)
+    with covering.around_restore(request.config, request.node) as found:
+        found.append(cleaning.after(_pristine_isolation, request.node))
