@@ -9,6 +9,8 @@ python3 dev.py lint              ruff, mypy for each platform, import contracts
 python3 dev.py bench start       how long a session takes to start; further arguments go to bench/start.py
 python3 dev.py bench restore     how long it takes to undo a test; further arguments go to bench/restore/run.py
 python3 dev.py bench workers     what many workers cost and gain; further arguments go to bench/workers/run.py
+python3 dev.py bench schema-coverage
+                                 what schema coverage costs; further arguments go to bench/schema_coverage.py
 python3 dev.py mutate [...]      breaks each branch of the restore: some test must notice; -k WORD chooses
 python3 dev.py crashes [...]     kills processes of runs at random moments (root, Linux): nothing may be lost or hang
 python3 dev.py docs              links and examples in the documents
@@ -45,7 +47,10 @@ OLDEST_PYTHON = (3, 11)
 # As the guide has it, to the letter.
 GUIDE = "pytest backend/tests/integration --cov=backend.services.orchestrator --cov-report=term-missing --cov-branch"
 PLATFORMS = ("linux", "darwin", "win32")
-BENCHES = {"start": "bench/start.py", "restore": "bench/restore/run.py", "workers": "bench/workers/run.py"}
+BENCHES = {
+    "start": "bench/start.py", "restore": "bench/restore/run.py", "workers": "bench/workers/run.py",
+    "schema-coverage": "bench/schema_coverage.py",
+}  # fmt: skip
 ENGINE_MISSING = f"""
 {"!" * 80}
 THE TESTS OF THE SOURCE docker WERE NOT RUN: there is no container engine here.

@@ -94,8 +94,9 @@ class World:
         found = self.coverage.after_test()
         restored = self.isolation.restore()
         self.isolation.tell_counts()
-        self.coverage.after_restore(wrote=bool(restored), remade=bool(restored.remade))
-        return self.named([*found, *self.coverage.written(table for table, _ in restored.rows)])
+        tables = [table for table, _ in restored.rows]
+        self.coverage.after_restore(tables, remade=bool(restored.remade))
+        return self.named([*found, *self.coverage.written(tables)])
 
     def named(self, numbers: list[int]) -> set[Object]:
         """Objects by number."""
@@ -181,7 +182,9 @@ def test_objects_are_those_of_the_schema_and_stand_in_one_order(world: World) ->
     assert places == sorted(places)
     assert len(every) == len(places)
     assert not [
-        found for found in every if "alembic" in found[1] + found[2] or "gbt" in found[2] or found[1].startswith("days_")
+        found
+        for found in every
+        if "alembic" in found[1] + found[2] or "gbt" in found[2] or found[1].startswith("days_")
     ]
     assert {kind for kind, _, _ in every} == {
         "table written", "table read", "check", "unique", "foreign key", "not null", "exclude", "index", "function",
@@ -393,7 +396,7 @@ def test_a_role_that_is_no_superuser_has_nothing_of_ours_counted(cluster: tuple[
         assert {("table written", "", "orders"), ("table written", "", "customers")} <= found
         world.isolation.prepare()
         world.isolation.tell_counts()
-        world.coverage.after_restore(wrote=False)
+        world.coverage.after_restore()
         assert world.touched() == set()
         world.run("SELECT double(2)")
         assert ("function", "", "double(n integer)") in world.touched()

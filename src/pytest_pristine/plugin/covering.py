@@ -97,9 +97,9 @@ def around_restore(config: pytest.Config, item: pytest.Item | None = None) -> It
             coverage, isolation = config.stash[_COVERAGE]
             isolation.tell_counts()
             remade = not done or any(restored.remade for restored in found)
-            coverage.after_restore(wrote=any(found), remade=remade)
+            tables = [table for restored in found for table, _ in restored.rows]
+            coverage.after_restore(tables, remade=remade)
             if item is not None:
-                tables = [table for restored in found for table, _ in restored.rows]
                 record = recording.of_test(item)
                 record.covered = sorted({*record.covered, *coverage.written(tables)})
 

@@ -109,11 +109,11 @@ class SchemaCoverage:
         self._touched.update(numbers)
         return numbers
 
-    def after_restore(self, *, wrote: bool = True, remade: bool = False) -> None:
+    def after_restore(self, written: Iterable[str] = (), *, remade: bool = False) -> None:
         """After a restore, and whatever else we did: it does not count.
 
         Args:
-            wrote: The restore put something back.
+            written: The tables that were put back, by the names that the restore has for them.
             remade: The database was made anew.
         """
         if self._log is not None:
@@ -122,7 +122,7 @@ class SchemaCoverage:
             if remade:
                 self._begin_again()
             else:
-                self._leave_out_ours(wrote=wrote)
+                self._leave_out_ours(written)
         except psycopg.OperationalError:
             self._begin_again()
 
@@ -187,9 +187,9 @@ class SchemaCoverage:
     def _look_at_rows(self, moved: Moved) -> None:
         relations = {*moved.by[INSERTED], *moved.by[UPDATED]}
         if not self._is_prompt or self._others:
-            relations.update(column.relation for column in self._schema.enum_columns)
+            relations.update(self._rows.relations)
         try:
-            self._in_test.update(enums.in_rows(self._connection, self._schema, relations, self._mark))
+            self._in_test.update(self._rows.values(relations, self._mark))
         except psycopg.OperationalError:
             self._begin_again()
 
@@ -205,8 +205,8 @@ class SchemaCoverage:
             if number is not None:
                 self._in_test.add(number)
 
-    def _leave_out_ours(self, *, wrote: bool) -> None:
-        if wrote and self._schema.enum_columns:
+    def _leave_out_ours(self, written: Iterable[str]) -> None:
+        if not self._rows.filled.isdisjoint(map(self._schema.called, written)):
             self._mark = enums.mark(self._connection)
         if not self._can.superuser:
             # Sessions of ours did count, and have told what by now.
@@ -231,6 +231,7 @@ class SchemaCoverage:
     def _read(self) -> None:
         self._schema: Schema = objects.read(self._connection, VERSION_TABLES, functions=bool(self._functions))
         self._counters = Counters(self._connection, self._schema)
+        self._rows = enums.Rows(self._connection, self._schema)
         self._mark = enums.mark(self._connection)
         self._others, self._settled = 0, True
         self._is_prompt = self._can.major >= sessions.FIRST_WITH_FLUSH

@@ -16,9 +16,9 @@ from pytest_pristine.verify.schema_coverage.objects import EnumColumn, Schema
 
 # Ids of transactions in rows have 32 bits, and begin anew.
 _NEXT = "SELECT (pg_snapshot_xmax(pg_current_snapshot())::text::numeric % 4294967296)::bigint"
-_VALUES = sql.SQL("SELECT DISTINCT {}::bigint, {}::text FROM ONLY {} WHERE {}")
-_ELEMENTS = sql.SQL("SELECT DISTINCT {}::bigint, e::text FROM ONLY {} t, unnest(t.{}) e WHERE {}")
-_FRESH = sql.SQL("(xmin::text::bigint - {} + 4294967296) % 4294967296 < 2147483648")
+_FRESH = "(xmin::text::bigint - %(since)s::bigint + 4294967296) %% 4294967296 < 2147483648"
+_VALUES = sql.SQL("SELECT DISTINCT {}::bigint, {}::text FROM ONLY {} WHERE " + _FRESH)
+_ELEMENTS = sql.SQL("SELECT DISTINCT {}::bigint, e::text FROM ONLY {} t, unnest(t.{}) e WHERE " + _FRESH)
 
 # Texts of statements that are kept.
 _KEPT = 1024
@@ -31,26 +31,52 @@ def mark(connection: Connection) -> int:
     return int(str(row and row[0]))
 
 
-def in_rows(connection: Connection, schema: Schema, relations: Collection[int], since: int) -> Iterator[int]:
-    """Numbers of the values in fresh rows of some tables. A table that somebody locks is passed over."""
-    for column in schema.enum_columns:
-        if column.is_stored and column.relation in relations:
-            try:
-                rows = connection.execute(_query(column, since)).fetchall()
-            except psycopg.Error:
-                continue
-            for type_, label in rows:
-                number = schema.labels.get(int(str(type_)), {}).get(str(label))
-                if number is not None:
-                    yield number
+class Rows:
+    """Asks tables for the enum values in their fresh rows. Its statements are composed once for each set of tables."""
+
+    def __init__(self, connection: Connection, schema: Schema) -> None:
+        self._connection = connection
+        self._schema = schema
+        self._columns = [column for column in schema.enum_columns if column.is_stored]
+        self.relations = frozenset(column.relation for column in self._columns)
+        self._queries: dict[frozenset[int], bytes] = {}
+        # Only rows that were there before can be written again by a restore, and look fresh then.
+        self.filled = frozenset(oid for oid in self.relations if self._has_rows(oid))
+
+    def _has_rows(self, relation: int) -> bool:
+        column = next(column for column in self._columns if column.relation == relation)
+        query = sql.SQL("SELECT EXISTS (SELECT FROM ONLY {})").format(sql.Identifier(column.schema, column.table))
+        row = self._connection.execute(query).fetchone()
+        return row is not None and bool(row[0])
+
+    def values(self, relations: Collection[int], since: int) -> Iterator[int]:
+        """Numbers of the values in fresh rows of some tables. If somebody locks one of them it is none."""
+        wanted = self.relations.intersection(relations)
+        if not wanted:
+            return
+        query = self._queries.get(wanted)
+        if query is None:
+            parts = [_query(column) for column in self._columns if column.relation in wanted]
+            query = self._queries[wanted] = sql.SQL(" UNION ").join(parts).as_bytes(None)
+        try:
+            rows = self._connection.execute(query, {"since": since}, prepare=True).fetchall()
+        except psycopg.errors.LockNotAvailable:
+            return
+        except psycopg.ProgrammingError:
+            return  # the test changed the schema
+        for type_, label in rows:
+            number = self._schema.labels.get(int(str(type_)), {}).get(str(label))
+            if number is not None:
+                yield number
 
 
-def _query(column: EnumColumn, since: int) -> sql.Composed:
-    name, table = sql.Identifier(column.column), sql.Identifier(column.schema, column.table)
-    fresh = _FRESH.format(sql.Literal(since))
-    if column.is_array:
-        return _ELEMENTS.format(sql.Literal(column.type), table, name, fresh)
-    return _VALUES.format(sql.Literal(column.type), name, table, fresh)
+def _query(column: EnumColumn) -> sql.Composed:
+    name, table = (
+        sql.SQL(sql.Identifier(*names).as_string(None).replace("%", "%%"))
+        for names in ((column.column,), (column.schema, column.table))
+    )
+    type_ = sql.Literal(column.type)
+    return _ELEMENTS.format(type_, table, name) if column.is_array else _VALUES.format(type_, name, table)
 
 
 def given(schema: Schema, statement: str, parameters: object, context: Any) -> Iterator[int]:  # noqa: ANN401

@@ -129,6 +129,7 @@ class Schema:
         labels: Numbers of the labels of enums, by the enum's oid.
         enum_columns: Where enums are stored.
         names: Oids of relations by schema and name.
+        shown: Oids of relations by the name that people know them by.
         messages: Numbers by SQLSTATE and message, as the server's log has it; None where it means several.
     """
 
@@ -149,10 +150,14 @@ class Schema:
     enum_columns: list[EnumColumn] = field(default_factory=list)
     names: dict[tuple[str, str], int] = field(default_factory=dict)
     messages: dict[tuple[str, str], int | None] = field(default_factory=dict)
+    shown: dict[str, list[int]] = field(default_factory=dict, repr=False)
 
     def called(self, shown: str) -> int | None:
         """Oid of the relation that people know by a name; None when it is none, or one of several."""
-        found = [oid for names, oid in self.names.items() if _qualified(*names) == shown]
+        if not self.shown:
+            for names, oid in self.names.items():
+                self.shown.setdefault(_qualified(*names), []).append(oid)
+        found = self.shown.get(shown, [])
         return found[0] if len(found) == 1 else None
 
 
