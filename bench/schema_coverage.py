@@ -41,8 +41,8 @@ def upgrade():
     op.execute("CREATE TYPE state AS ENUM ('new', 'done')")
     for number in range({tables}):
         op.execute(
-            f"CREATE TABLE t{{number}} (id bigserial PRIMARY KEY, email text NOT NULL UNIQUE, state state DEFAULT 'new', "
-            f"parent bigint REFERENCES t{{max(number - 1, 0)}}, more jsonb)"
+            f"CREATE TABLE t{{number}} (id bigserial PRIMARY KEY, email text NOT NULL UNIQUE, "
+            f"state state DEFAULT 'new', parent bigint REFERENCES t{{max(number - 1, 0)}}, more jsonb)"
         )
         op.execute(f"CREATE INDEX ON t{{number}} (parent)")
 """

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from tests.conftest import Server, new_cluster, new_database, new_role
 SCHEMA = r"""
     CREATE TYPE status AS ENUM ('new', 'paid', 'sent', 'lost');
     CREATE DOMAIN positive AS integer NOT NULL CHECK (VALUE > 0);
-    CREATE EXTENSION IF NOT EXISTS btree_gist;
     CREATE TABLE alembic_version (version_num text PRIMARY KEY);
     CREATE TABLE customers (id int PRIMARY KEY, email text NOT NULL UNIQUE);
     CREATE TABLE orders (
@@ -120,11 +118,10 @@ class World:
 @contextlib.contextmanager
 def observed(server: Server, log: Path | None, role: URL | None = None) -> Iterator[World]:
     """A database with the schema, observed by a role."""
-    with new_database(server, str(role.username) if role else None) as url:
-        if role is not None:
-            with server.connect(url=url) as client:
-                client.execute("CREATE EXTENSION btree_gist")
-            url = url.set(username=role.username, password=role.password)
+    with new_database(server, str(role.username) if role else None) as made:
+        with server.connect(url=made) as client:
+            client.execute("CREATE EXTENSION btree_gist")
+        url = made.set(username=role.username, password=role.password) if role else made
         with server.connect(url=url) as client:
             client.execute(SCHEMA.encode())
         with connections.connect(url, "test") as connection:
@@ -209,38 +206,63 @@ def test_a_restore_touches_nothing(world: World) -> None:
 
 CASES: dict[str, tuple[str, set[Object], set[Object]]] = {
     "insert": (
-        "INSERT INTO idle VALUES (1, 1)", {("table written", "", "idle")}, {("table read", "", "idle"), ("index", "idle", "idle_pkey")}),
+        "INSERT INTO idle VALUES (1, 1)",
+        {("table written", "", "idle")},
+        {("table read", "", "idle"), ("index", "idle", "idle_pkey")},
+    ),
     "select": ("SELECT * FROM rooms", {("table read", "", "rooms")}, {("table written", "", "rooms")}),
     "update of nothing": ("UPDATE idle SET other = 1", {("table read", "", "idle")}, {("table written", "", "idle")}),
     "truncate": ("TRUNCATE orders", {("table written", "", "orders")}, {("table written", "", "customers")}),
     "view": (
-        "SELECT * FROM open_orders", {("table read", "", "orders"), ("table read", "", "customers")},
-        {("table read", "", "idle")}),
-    "materialized view": (
-        "SELECT * FROM totals", {("table read", "", "totals")}, {("table read", "", "customers")}),
-    "partition": (
-        "INSERT INTO days VALUES (3, 'a')", {("table written", "", "days")}, {("table read", "", "days")}),
+        "SELECT * FROM open_orders",
+        {("table read", "", "orders"), ("table read", "", "customers")},
+        {("table read", "", "idle")},
+    ),
+    "materialized view": ("SELECT * FROM totals", {("table read", "", "totals")}, {("table read", "", "customers")}),
+    "partition": ("INSERT INTO days VALUES (3, 'a')", {("table written", "", "days")}, {("table read", "", "days")}),
     "partition by its name": ("SELECT * FROM days_2", {("table read", "", "days")}, {("table written", "", "days")}),
-    "child": ("INSERT INTO birds VALUES ('robin', 2)", {("table written", "", "birds")}, {("table written", "", "animals")}),
+    "child": (
+        "INSERT INTO birds VALUES ('robin', 2)",
+        {("table written", "", "birds")},
+        {("table written", "", "animals")},
+    ),
     "function": ("SELECT double(2)", {("function", "", "double(n integer)")}, {("function", "", "never()")}),
     "trigger alone": (
-        "INSERT INTO log (line) VALUES ('x')", {("trigger", "log", "log_alone"), ("function", "", "alone()")},
-        {("trigger", "orders", "orders_noted")}),
+        "INSERT INTO log (line) VALUES ('x')",
+        {("trigger", "log", "log_alone"), ("function", "", "alone()")},
+        {("trigger", "orders", "orders_noted")},
+    ),
     "trigger among others": (
-        "UPDATE orders SET total = 4", {("trigger", "orders", "orders_noted"), ("function", "", "note()")},
-        {("trigger", "customers", "customers_noted")}),
-    "enum in a row": ("UPDATE orders SET state = 'paid'", {("enum value", "", "status: paid")}, {("enum value", "", "status: lost")}),
+        "UPDATE orders SET total = 4",
+        {("trigger", "orders", "orders_noted"), ("function", "", "note()")},
+        {("trigger", "customers", "customers_noted")},
+    ),
+    "enum in a row": (
+        "UPDATE orders SET state = 'paid'",
+        {("enum value", "", "status: paid")},
+        {("enum value", "", "status: lost")},
+    ),
     "enum by default": (
-        "INSERT INTO orders (id) VALUES (7)", {("enum value", "", "status: new")}, {("enum value", "", "status: sent")}),
+        "INSERT INTO orders (id) VALUES (7)",
+        {("enum value", "", "status: new")},
+        {("enum value", "", "status: sent")},
+    ),
     "enum in an array": (
-        "INSERT INTO orders (id, state, history) VALUES (7, NULL, '{sent}')", {("enum value", "", "status: sent")},
-        {("enum value", "", "status: new")}),
+        "INSERT INTO orders (id, state, history) VALUES (7, NULL, '{sent}')",
+        {("enum value", "", "status: sent")},
+        {("enum value", "", "status: new")},
+    ),
     "enum asked for": (
-        "UPDATE orders SET total = 3 WHERE state <> 'paid' AND state <> 'sent'", {("table written", "", "orders")},
-        {("enum value", "", "status: paid"), ("enum value", "", "status: sent")}),
+        "UPDATE orders SET total = 3 WHERE state <> 'paid' AND state <> 'sent'",
+        {("table written", "", "orders")},
+        {("enum value", "", "status: paid"), ("enum value", "", "status: sent")},
+    ),
     "hostile": (
-        f"INSERT INTO {ODD} VALUES (1, 1)", {("table written", "", ODD_TABLE)}, {("check", ODD_TABLE, 'che"ck.% x')}),
-}  # fmt: skip
+        f"INSERT INTO {ODD} VALUES (1, 1)",
+        {("table written", "", ODD_TABLE)},
+        {("check", ODD_TABLE, 'che"ck.% x')},
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -46,7 +46,7 @@ def begin(config: pytest.Config, server: PostgresServer, database: Workspace, is
 
 
 def _statement(coverage: SchemaCoverage) -> Any:  # noqa: ANN401 - SQLAlchemy looks at its arguments
-    def after_cursor_execute(  # noqa: PLR0913, PLR0917 - as SQLAlchemy wants it
+    def after_cursor_execute(
         _conn: object,
         _cursor: object,
         statement: str,

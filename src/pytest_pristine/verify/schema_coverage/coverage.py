@@ -48,6 +48,8 @@ class SchemaCoverage:
         self._in_test: set[int] = set()
         self._all = Moved()
         self._engines: list[Engine] = []
+        self._others, self._settled = 0, True
+        self._is_prompt = capabilities.major >= sessions.FIRST_WITH_FLUSH
         self.untold: list[str] = []
         self._connection = self._connect()
         self._functions = sessions.counts_functions(self._connection, capabilities)
@@ -197,7 +199,9 @@ class SchemaCoverage:
         """Have the sessions of our engines tell what they did; gives whether all of them could."""
         if not self._is_prompt:
             return False
-        return all([sessions.flush(engine) for engine in self._engines])
+        # Each of them, also after one that could not.
+        told = [sessions.flush(engine) for engine in self._engines]
+        return all(told)
 
     def _read_log(self) -> None:
         for state, message in self._log.errors() if self._log is not None else ():
@@ -234,7 +238,6 @@ class SchemaCoverage:
         self._rows = enums.Rows(self._connection, self._schema)
         self._mark = enums.mark(self._connection)
         self._others, self._settled = 0, True
-        self._is_prompt = self._can.major >= sessions.FIRST_WITH_FLUSH
 
     def _begin_again(self) -> None:
         """Go on in a database that was made anew: its counters are others, and its objects may have other oids."""

@@ -1,4 +1,4 @@
-"""Which enum values tests stored: those that are in rows which were not there before, and those that statements gave."""
+"""Which enum values tests stored: those in rows that were not there before, and those that statements gave."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pytest_pristine.verify.schema_coverage.objects import EnumColumn, Schema
 
 # Ids of transactions in rows have 32 bits, and begin anew.
 _NEXT = "SELECT (pg_snapshot_xmax(pg_current_snapshot())::text::numeric % 4294967296)::bigint"
-_FRESH = "(xmin::text::bigint - %(since)s::bigint + 4294967296) %% 4294967296 < 2147483648"
-_VALUES = sql.SQL("SELECT DISTINCT {}::bigint, {}::text FROM ONLY {} WHERE " + _FRESH)
-_ELEMENTS = sql.SQL("SELECT DISTINCT {}::bigint, e::text FROM ONLY {} t, unnest(t.{}) e WHERE " + _FRESH)
+_FRESH = sql.SQL("(xmin::text::bigint - %(since)s::bigint + 4294967296) %% 4294967296 < 2147483648")
+_VALUES = sql.SQL("SELECT DISTINCT {}::bigint, {}::text FROM ONLY {} WHERE ")
+_ELEMENTS = sql.SQL("SELECT DISTINCT {}::bigint, e::text FROM ONLY {} t, unnest(t.{}) e WHERE ")
 
 # Texts of statements that are kept.
 _KEPT = 1024
@@ -76,7 +76,8 @@ def _query(column: EnumColumn) -> sql.Composed:
         for names in ((column.column,), (column.schema, column.table))
     )
     type_ = sql.Literal(column.type)
-    return _ELEMENTS.format(type_, table, name) if column.is_array else _VALUES.format(type_, name, table)
+    asked = _ELEMENTS.format(type_, table, name) if column.is_array else _VALUES.format(type_, name, table)
+    return asked + _FRESH
 
 
 def given(schema: Schema, statement: str, parameters: object, context: Any) -> Iterator[int]:  # noqa: ANN401
@@ -105,7 +106,7 @@ def given(schema: Schema, statement: str, parameters: object, context: Any) -> I
 
 
 def _wrote_all(found: Assignments, rows: int, times: int) -> bool:
-    """Whether each value of it was written to some row. Of an UPDATE that was run with many parameters none is known."""
+    """Whether each value of it was written to some row. Of an UPDATE that was run many times it is not known."""
     if found.rows:
         return rows == found.rows * times
     return rows > 0 and times == 1
