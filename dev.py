@@ -10,6 +10,8 @@ python3 dev.py bench start       how long a session takes to start; further argu
 python3 dev.py bench restore     how long it takes to undo a test; further arguments go to bench/restore/run.py
 python3 dev.py bench workers     what many workers cost and gain; further arguments go to bench/workers/run.py
 python3 dev.py bench report      how the report's page fares with 5,000 tests and 500 tables, in Chromium
+python3 dev.py bench schema-coverage
+                                 what schema coverage costs; further arguments go to bench/schema_coverage.py
 python3 dev.py mutate [...]      breaks each branch of the restore: some test must notice; -k WORD chooses
 python3 dev.py crashes [...]     kills processes of runs at random moments (root, Linux): nothing may be lost or hang
 python3 dev.py docs              links and examples in the documents
@@ -49,6 +51,7 @@ PLATFORMS = ("linux", "darwin", "win32")
 BENCHES = {
     "start": "bench/start.py", "restore": "bench/restore/run.py", "workers": "bench/workers/run.py",
     "report": "bench/report.py",
+    "schema-coverage": "bench/schema_coverage.py",
 }  # fmt: skip
 ENGINE_MISSING = f"""
 {"!" * 80}

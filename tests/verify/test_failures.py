@@ -106,7 +106,7 @@ def test_hidden_parameters(tests: Tests) -> None:
         ("DELETE FROM users WHERE id < 3", "users -2"),
         ("DELETE FROM users WHERE id = 3; INSERT INTO users VALUES (7, 'new')", "users +1 and -1"),
         (
-            "DELETE FROM users WHERE id = 3; UPDATE users SET name = 'x' WHERE id = 2; INSERT INTO users VALUES (7, 'y')",
+            "DELETE FROM users WHERE id = 3; UPDATE users SET id = 2 WHERE id = 2; INSERT INTO users VALUES (7, 'y')",
             "users +1 and -1 and 1 changed",
         ),
         ("DELETE FROM users; INSERT INTO users VALUES (1, 'root'), (2, 'guest')", "users -1 and 2 changed"),

@@ -37,6 +37,8 @@ from pytest_pristine.postgres.connections import Connection
 
 # Seconds between two looks at somebody who blocks.
 _INTERVAL = 0.005
+# The first major version in which a session can be told to tell what it counted.
+_FIRST_WITH_FLUSH = 15
 # How often what triggers and functions write meanwhile is put back, too.
 _PASSES = 4
 # Bytes of WAL in a test from which tables may be better truncated.
@@ -67,7 +69,7 @@ class Isolation:
     cannot be put back, a changed schema above all, is made anew.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is given by name, and half of them have a default
         self,
         url: URL,
         coverage: Coverage,
@@ -77,6 +79,7 @@ class Isolation:
         rebuild: Callable[[], None],
         hold: Callable[[Connection], None] = _nothing,
         proof: str = OFF,
+        uncounted: bool = False,
     ) -> None:
         """Record the baseline.
 
@@ -88,6 +91,7 @@ class Isolation:
             rebuild: Makes the database anew, as it was before anybody worked in it, and ends all sessions in it.
             hold: Has a connection keep the database ours; it raises `RestoreError` when it is another run's.
             proof: How often restores are proven; see `Proof`.
+            uncounted: The server is to count nothing of what we do, where our role may say so; see `tell_counts`.
 
         Raises:
             SettingError: The coverage cannot be met.
@@ -101,6 +105,7 @@ class Isolation:
         self._timeout = timeout
         self._rebuild = rebuild
         self._hold = hold
+        self._uncounted = uncounted
         self._pid = os.getpid()
         # One test's fixtures may run in another thread than the next one's.
         self._lock = threading.Lock()
@@ -127,7 +132,7 @@ class Isolation:
 
     def _record_on(self, connection: Connection, reading: Connection) -> Watch:
         try:
-            session.prepare(reading, self._capabilities, self._timeout, self._kept)
+            session.prepare(reading, self._capabilities, self._timeout, self._kept, uncounted=self._uncounted)
             return Watch.begin(connection, reading, self._coverage, replica=self._replica)
         except _BLOCKED:
             error = blockers.explain(reading, self._timeout)
@@ -242,6 +247,15 @@ class Isolation:
         with self._lock:
             self._leave_to_parent()
             self._make_anew(frozenset(), lambda: None if keep() else self._rebuild())
+
+    def tell_counts(self) -> None:
+        """Have our sessions tell the server now what they counted, where they must count and it can be told."""
+        if self._capabilities.superuser or self._capabilities.major < _FIRST_WITH_FLUSH:
+            return
+        with self._lock:
+            for connection in filter(None, (self._watch.connection, self._watch.reading)):
+                if not connection.closed:
+                    connection.execute("SELECT pg_stat_force_next_flush()")
 
     def close(self) -> None:
         """End the connection and give the baseline up."""
@@ -451,7 +465,7 @@ class Isolation:
             self._hold(connection)
             # What a test does to them must not change how rows are written as text.
             self._kept = self._kept or session.texts(connection)
-            session.prepare(connection, self._capabilities, self._timeout, self._kept)
+            session.prepare(connection, self._capabilities, self._timeout, self._kept, uncounted=self._uncounted)
         except BaseException:
             connection.close()
             raise

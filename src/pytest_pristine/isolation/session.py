@@ -23,8 +23,18 @@ def texts(connection: Connection) -> dict[str, str]:
     return dict(zip(_TEXTS, map(str, row or ()), strict=True))
 
 
-def prepare(connection: Connection, can: Capabilities, timeout: float, kept: dict[str, str]) -> None:
-    """Set what holds for all restores once: changing the replication role empties the connection's plan cache."""
+def prepare(
+    connection: Connection, can: Capabilities, timeout: float, kept: dict[str, str], *, uncounted: bool = False
+) -> None:
+    """Set what holds for all restores once: changing the replication role empties the connection's plan cache.
+
+    Args:
+        connection: The session.
+        can: What the server offers to our role.
+        timeout: Seconds to wait for a lock.
+        kept: Settings that decide how values are written as text.
+        uncounted: The server is to count nothing that the session does, as far as the role may say so.
+    """
     settings = {
         "lock_timeout": f"{min(max(round(timeout * 1000), 1), _LONGEST_TIMEOUT)}ms",  # 0 would be for ever
         # The database may have settings of its own, meant for the application.
@@ -54,6 +64,9 @@ def prepare(connection: Connection, can: Capabilities, timeout: float, kept: dic
         settings["event_triggers"] = "off"
     if can.major >= _FIRST_WITH_TRANSACTION_TIMEOUT:
         settings["transaction_timeout"] = "0"
+    if uncounted and can.superuser:
+        # What the tests do is counted, for schema coverage, and what we do is not.
+        settings |= {"track_counts": "off", "track_functions": "none"}
     with connection.pipeline():
         for name, value in settings.items():
             connection.execute(sql.SQL("SET {} TO {}").format(sql.Identifier(name), sql.Literal(value)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pristine.errors import PristineError, RestoreBlockedError, UnprovenError
-from pytest_pristine.plugin import recording
+from pytest_pristine.plugin import covering, recording
 from pytest_pristine.warnings import LeftoverWarning, SchemaChangedWarning
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def before(equipment: Equipment, node: pytest.Item) -> None:
     """Make the database pristine for a test. What stands in the way is not the test's, which runs all the same."""
     record = recording.of_test(node)
     record.cleaned = True
+    restored = None
     try:
         with _timed(record):
             restored = equipment.isolation.prepare()
@@ -33,6 +34,7 @@ def before(equipment: Equipment, node: pytest.Item) -> None:
         if restored:
             record.found.append(f"{equipment.who()} left {restored}")
         _warn(restored, node, f"before {node.nodeid} something")
+    covering.leave_out(equipment, restored)
     record.restore_before = record.restore
     equipment.since.clear()
 
@@ -45,6 +47,18 @@ def after(equipment: Equipment, node: pytest.Item) -> None:
         UnprovenError: It was put back, and is not as it was all the same.
     """
     record = recording.of_test(node)
+    covering.look(equipment, record)
+    restored = None
+    try:
+        restored = _undo(equipment, record, node)
+        if equipment.isolation.proof.is_due():
+            _prove(equipment, record, node)
+    finally:
+        touched = covering.leave_out(equipment, restored)
+        record.covered = sorted({*record.covered, *touched})
+
+
+def _undo(equipment: Equipment, record: TestRecord, node: pytest.Item) -> Restored:
     if recording.has_failed(node) and equipment.keeps:
         _keep(equipment, record, node)
     try:
@@ -58,8 +72,7 @@ def after(equipment: Equipment, node: pytest.Item) -> None:
     record.wrote, record.others = dict(restored.rows), list(restored.others)
     record.leftovers, record.remade = list(restored.leftovers), restored.remade
     _warn(restored, node, node.nodeid)
-    if equipment.isolation.proof.is_due():
-        _prove(equipment, record, node)
+    return restored
 
 
 def _prove(equipment: Equipment, record: TestRecord, node: pytest.Item) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.plugin import recording
+from pytest_pristine.plugin import covering, recording
 from pytest_pristine.plugin.recording import Equipment
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -
         rebuild=workspace.rebuild,
         hold=workspace.hold,
         proof=settings.proof.value,
+        uncounted=covering.is_wanted(settings),
     )
     recorder = Recorder(settings.statements.value, shapes=bool(settings.report.value))
     equipment = Equipment(settings, isolation, workspace, recorder, keeps=bool(settings.keep_failed.value))
@@ -44,6 +45,7 @@ def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -
     # It began without us: it is the first to ask for a database.
     if (test := recording.current(config)) is not None:
         equipment.note(test)
+    covering.begin(equipment, server)
     recording.equip(config, equipment)
     recording.migrated(config, workspace)
     return equipment

@@ -64,7 +64,12 @@ def postgres_engine(
     )
     _pristine_isolation.isolation.on_ended_sessions(engine.dispose)
     _pristine_isolation.checkouts = Checkouts(engine)
+    coverage = _pristine_isolation.coverage
+    if coverage is not None:
+        coverage.attach(engine)
     yield engine
+    if coverage is not None:
+        coverage.after_test()  # of what fixtures did last, before its sessions are gone
     engine.dispose()
 
 

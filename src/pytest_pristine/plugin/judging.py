@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_pristine.errors import PristineError
-from pytest_pristine.plugin import measuring, skipping, state
+from pytest_pristine.plugin import measuring, options, skipping, state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 def judge(config: pytest.Config, collected: Collected) -> list[Item]:
     """The checklist."""
     from pytest_pristine.verify import cleanliness, migrations, skips  # most runs have nothing to judge
+    from pytest_pristine.verify.schema_coverage import totals  # the same
     from pytest_pristine.verify.sqlite_guard import verdict  # the same
 
     tests, processes = list(collected.records.values()), collected.processes
     server = state.found(config)
     described, product = ("", "") if server is None else (str(server), server.capabilities.product)
+    settings = options.read(config)
+    schema = totals.judge(_schema(collected), settings.schema_cov_fail_under.value)
     return [
         cleanliness.postgres(described, product, tests),
         migrations.judge(processes),
@@ -35,7 +38,15 @@ def judge(config: pytest.Config, collected: Collected) -> list[Item]:
         verdict.judge(tests, processes),
         cleanliness.connections(tests, processes),
         skips.judge(skipping.skipped(config)),
+        *([] if schema is None else [schema]),
     ]
+
+
+def _schema(collected: Collected) -> dict[str, Any]:
+    """What all processes found of the schema."""
+    from pytest_pristine.verify.schema_coverage import totals  # most runs have nothing to judge
+
+    return totals.merge(process.schema for process in collected.processes)
 
 
 def publish(config: pytest.Config, settings: Settings, collected: Collected, items: Sequence[Item]) -> list[str]:
@@ -74,6 +85,9 @@ def _document(config: pytest.Config, collected: Collected, items: Sequence[Item]
 
     found = state.found(config)
     server = None if found is None else Server(found.capabilities.version_text, found.source, str(found))
+    schema = building.schema(_schema(collected), collected, options.read(config).schema_cov_fail_under.value)
+    tables = [] if schema is None else [each.name for each in schema.objects if each.kind == "table written"]
     return building.build(
-        collected, Judged(config.rootpath.name, items, server, state.spent(config), kept(config, collected))
+        collected,
+        Judged(config.rootpath.name, items, server, state.spent(config), kept(config, collected), schema, tables),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pristine.errors import PristineError, UnprovenError
-from pytest_pristine.plugin import recording, state
+from pytest_pristine.plugin import covering, recording, state
 
 if TYPE_CHECKING:
     from pytest_pristine.plugin.recording import Equipment
@@ -117,6 +117,8 @@ def _sum_up(equipment: Equipment, record: TestRecord, item: pytest.Item) -> None
     recorder = equipment.recorder
     record.statements, record.sql = recorder.count, recorder.seconds
     record.shapes = list(recorder.shapes.values())
+    if record.ours and not record.cleaned:
+        covering.look(equipment, record)
     if equipment.checkouts is not None:
         record.connections += equipment.checkouts.left(item.nodeid)
 
@@ -137,6 +139,8 @@ def finish(config: pytest.Config, *, ended: bool) -> None:
     if server is not None:
         spent = server.spent
         process.start, process.migrations, process.clone = spent.start, spent.migrations, spent.clone
+    with _noting(process.problems, "schema coverage"):
+        covering.finish(equipment, process)
     with _noting(process.problems, "connections that were left open"):
         if ended:
             from pytest_pristine.verify import left_open  # heavy, and most runs need none

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_pristine.settings import Settings
     from pytest_pristine.templates.workspace import Workspace
     from pytest_pristine.verify.checkouts import Checkouts
+    from pytest_pristine.verify.schema_coverage.coverage import SchemaCoverage
     from pytest_pristine.verify.statements import Recorder
 
 # The attribute of a report of pytest in which the record of its test travels, under pytest-xdist to another process.
@@ -42,6 +43,7 @@ class Equipment:
         workspace: The database.
         recorder: Hears statements.
         checkouts: The connections that tests have of `postgres_engine`, once there is one.
+        coverage: What of the schema is touched; None where that is not measured.
         since: The tests that may have written since the last restore, because they asked for no other: node ids.
         restored: The test that was restored last; empty before there was one.
         begun: When each test began, in seconds since the epoch, with its node id.
@@ -54,6 +56,7 @@ class Equipment:
     workspace: Workspace
     recorder: Recorder
     checkouts: Checkouts | None = None
+    coverage: SchemaCoverage | None = None
     since: list[str] = field(default_factory=list)
     restored: str = ""
     begun: list[tuple[float, str]] = field(default_factory=list)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy.engine import URL
 
@@ -16,6 +18,8 @@ from pytest_pristine.report.document import (
     Kept,
     Leak,
     Repeated,
+    Schema,
+    SchemaObject,
     Shape,
     Test,
     Time,
@@ -23,6 +27,7 @@ from pytest_pristine.report.document import (
 from pytest_pristine.templates.spent import Spent
 from pytest_pristine.verify import records
 from pytest_pristine.verify.records import ProcessRecord, TestRecord
+from pytest_pristine.verify.schema_coverage import totals
 
 # How often a test runs a statement until that is suspicious.
 _OFTEN = 10
@@ -53,6 +58,25 @@ def build(collected: Collected, judged: Judged) -> Document:
         kept=list(judged.kept),
         schema=judged.schema,
     )
+
+
+def schema(found: Mapping[str, Any], collected: Collected, required: float | None) -> Schema | None:
+    """Schema coverage; None where it was not measured.
+
+    Args:
+        found: What all processes found; see `verify.schema_coverage.totals`.
+        collected: What single tests touched.
+        required: The percentage that was asked for.
+    """
+    if not found:
+        return None
+    touched = set(found["touched"])
+    tests = Counter(number for record in collected.records.values() for number in record.covered)
+    objects = [
+        SchemaObject(kind, name, table, number in touched, tests[number])
+        for number, (kind, name, table) in enumerate(found["objects"])
+    ]
+    return Schema(totals.percent(found), required, objects, list(found["untold"]))
 
 
 def kept_of(tests: Iterable[TestRecord], named: URL | None) -> list[Kept]:

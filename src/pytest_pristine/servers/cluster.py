@@ -25,7 +25,7 @@ from sqlalchemy.engine import URL
 from pytest_pristine import operating_system, progress
 from pytest_pristine.errors import StartError
 from pytest_pristine.operating_system import Account
-from pytest_pristine.postgres import connections
+from pytest_pristine.postgres import connections, log_lines
 from pytest_pristine.servers import address, aftermath
 from pytest_pristine.servers.binaries import Binaries
 
@@ -54,6 +54,10 @@ SETTINGS = {
     "full_page_writes": "off",
     "max_connections": "200",
     "max_wal_size": "2GB",
+    # For schema coverage, which reads in the log what other processes met. Calls of functions are counted in passing:
+    # that takes less than can be measured.
+    "log_line_prefix": log_lines.PREFIX,
+    "track_functions": "all",
 }
 
 

@@ -97,7 +97,7 @@ def _lease(settings: Settings, installation: Installation, account: Account | No
             _start_kept(cluster, installation.provide(directory, account), url.port if url.host else None)
             return True
 
-    return Offer(url, installation.how, release=release, revive=revive)
+    return Offer(url, installation.how, release=release, revive=revive, log=cluster.log)
 
 
 def _start_kept(cluster: Cluster, programs: Binaries, port: int | None = None) -> URL:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy.engine import URL
@@ -33,6 +34,7 @@ class Offer:
         release: Gives it back; a server of ours stops when nobody holds it any longer.
         revive: Starts it again if it died and is ours; gives whether it was. It raises `ServerError` when it does not
             come up.
+        log: The server's own log, where it is on this machine and ours to read.
     """
 
     url: URL
@@ -41,6 +43,7 @@ class Offer:
     named: bool = False
     release: Callable[[], None] = _nothing
     revive: Callable[[], bool] = _nobody_can
+    log: Path | None = None
 
     def without_actions(self) -> Offer:
         """The offer for another process: this one gives the server back."""

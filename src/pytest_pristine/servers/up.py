@@ -62,7 +62,8 @@ class Up:
         running = [server for server in known if server.pid is not None]
         for server in sorted(running, key=lambda server: server.directory.stat().st_mtime, reverse=True):
             if connections.answers(server.url):
-                offer = Offer(server.url, f"pristine up, port {server.port}")
+                log = Cluster(server.directory, _account()).log
+                offer = Offer(server.url, f"pristine up, port {server.port}", log=log)
                 return ready(f"a server at {urls.show(server.url)}", offer)
         for server in known:
             died = f"the server at {urls.show(server.url)} died"
