@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine.isolation.catalogue import Coverage
 from pytest_pristine.isolation.isolation import Isolation
+from pytest_pristine.isolation.proof import OFF
 from pytest_pristine.postgres import capabilities, connections
 from tests.conftest import Server, clean_environment, new_role, wheel_binaries
 
@@ -130,12 +131,12 @@ class Place:
         self.drop()
         self.make()
 
-    def isolation(self, timeout: float = 5, include: str = "*", exclude: str = "") -> Isolation:
+    def isolation(self, timeout: float = 5, include: str = "*", exclude: str = "", proof: str = OFF) -> Isolation:
         """Record the present state as the baseline."""
         coverage = Coverage(tuple(include.split()), tuple(exclude.split()))
         with connections.connect(self.url, "test") as connection:
             can = capabilities.inspect(connection)
-        isolation = Isolation(self.url, coverage, capabilities=can, timeout=timeout, rebuild=self.rebuild)
+        isolation = Isolation(self.url, coverage, capabilities=can, timeout=timeout, rebuild=self.rebuild, proof=proof)
         self._stack.callback(isolation.close)
         # The first one asks in any case; those after it read the WAL where they may.
         isolation.restore()

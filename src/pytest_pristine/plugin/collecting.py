@@ -53,7 +53,7 @@ class Collector:
         """Judge the run, and write the reports: before pytest writes its own."""
         proving.finish(self._config, ended=False)
         if recording.has_process(self._config):
-            self._collected.processes.append(recording.of_process(self._config))
+            self._collected.processes.append(proving.process(self._config))
         if not self._collected.is_ours:
             return
         settings = options.read(self._config)

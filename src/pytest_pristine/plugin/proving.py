@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_pristine.errors import PristineError, UnprovenError
-from pytest_pristine.plugin import covering, recording, state
+from pytest_pristine.plugin import covering, recording, redaction, state
+from pytest_pristine.verify.records import ProcessRecord, TestRecord
 
 if TYPE_CHECKING:
     from pytest_pristine.plugin.recording import Equipment
-    from pytest_pristine.verify.records import ProcessRecord, TestRecord
 
 # Fixtures that a project may replace by something that is no Postgres.
 _OF_DATABASES = ("postgres_engine", "postgres_url", "postgres_async_engine")
@@ -48,7 +48,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if state.is_xdist_worker(config):
         finish(config, ended=False)
         if recording.has_process(config):
-            config.workeroutput[recording.OUTPUT] = recording.of_process(config).as_dict()  # type: ignore[attr-defined]
+            config.workeroutput[recording.OUTPUT] = process(config).as_dict()  # type: ignore[attr-defined]
+
+
+def process(config: pytest.Config) -> ProcessRecord:
+    """What was recorded of this process, without the server's password."""
+    return ProcessRecord.read(_cleaned(config, recording.of_process(config).as_dict()))
 
 
 def observe(item: pytest.Item, report: pytest.TestReport) -> None:
@@ -65,7 +70,14 @@ def observe(item: pytest.Item, report: pytest.TestReport) -> None:
     if equipment is not None:
         _sum_up(equipment, record, item)
     if record.ours or record.sqlite or record.foreign:
-        setattr(report, recording.ATTRIBUTE, record.as_dict())
+        setattr(report, recording.ATTRIBUTE, _cleaned(item.config, record.as_dict()))
+
+
+def _cleaned(config: pytest.Config, data: dict[str, Any]) -> dict[str, Any]:
+    """A record without the server's password: statements may hold it, and what sessions ran last."""
+    server = state.found(config)
+    cleaned: dict[str, Any] = data if server is None else redaction.clean(data, server.url)
+    return cleaned
 
 
 def _told(equipment: Equipment, item: pytest.Item) -> list[tuple[str, str]]:

@@ -25,6 +25,27 @@ def redact(report: pytest.TestReport, url: URL) -> None:
     report.sections = _cleaned(report.sections, lambda text: urls.hide(text, url))
 
 
+def clean(data: Any, url: URL) -> Any:  # noqa: ANN401 - whatever JSON has
+    """Data without a password.
+
+    Args:
+        data: Made of what JSON has.
+        url: Has the password.
+    """
+    if not url.password:
+        return data
+    from pytest_pristine.postgres import urls  # heavy, and loaded by now
+
+    def hidden(value: Any) -> Any:  # noqa: ANN401 - the same
+        if isinstance(value, str):
+            return urls.hide(value, url)
+        if isinstance(value, dict):
+            return {hidden(name): hidden(each) for name, each in value.items()}
+        return [hidden(each) for each in value] if isinstance(value, list) else value
+
+    return hidden(data)
+
+
 def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:  # noqa: ANN401 - pytest's representations are of many classes
     if isinstance(value, str):
         return clean(value)

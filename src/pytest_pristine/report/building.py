@@ -76,7 +76,8 @@ def schema(found: Mapping[str, Any], collected: Collected, required: float | Non
         SchemaObject(kind, name, table, number in touched, tests[number])
         for number, (kind, name, table) in enumerate(found["objects"])
     ]
-    return Schema(totals.percent(found), required, objects, list(found["untold"]))
+    # Never more than it is: 99.96 is not 100.
+    return Schema(int(totals.percent(found) * 10) / 10, required, objects, list(found["untold"]))
 
 
 def kept_of(tests: Iterable[TestRecord], named: URL | None) -> list[Kept]:
