@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pytest_pristine.verify.checklist import FAILED, PASSED, UNKNOWN, Item
 from pytest_pristine.verify.records import ProcessRecord, TestRecord
 
-_RESTORING = "docs/restoring.md tells what a restore undoes, and what not"
+_RESTORING = "pytest --log-cli-level=INFO shows what each restore puts back"
 
 
 def postgres(described: str, product: str, tests: Sequence[TestRecord]) -> Item:
