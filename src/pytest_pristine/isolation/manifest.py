@@ -32,7 +32,13 @@ _DIGESTED_AS = sql.SQL(
     SELECT {} FROM (SELECT count(*) AS rows, {} AS digest FROM ONLY {} t) s WHERE rows <> {} OR digest <> {}
     """
 )
-_STANDS = sql.SQL("SELECT {} FROM {} WHERE last_value <> {} OR is_called <> {}")
+# All sequences at once: to open each as a table takes five times as long. One that was not called stands nowhere.
+_STAND = sql.SQL(
+    """
+    SELECT oid FROM unnest({}::oid[], {}::bigint[]) AS s (oid, value)
+    WHERE pg_sequence_last_value(oid) IS DISTINCT FROM value
+    """
+)
 _STRANGERS = sql.SQL("SELECT ROW(t.*)::text, t.xmin::text FROM ONLY {} t LIMIT 1000")
 
 
@@ -128,15 +134,19 @@ class Manifest:
         return young[:number]
 
     def _asking(self, relations: Sequence[Relation]) -> Iterator[sql.Composed]:
-        for some in baselines.batches(relations, _TOGETHER):
+        sequences = [each for each in relations if each.kind == SEQUENCE]
+        if sequences:
+            stand = [self.baseline.positions[each.oid] for each in sequences]
+            yield _STAND.format(
+                sql.Literal([each.oid for each in sequences]),
+                sql.Literal([each.last_value if each.is_called else None for each in stand]),
+            )
+        for some in baselines.batches([each for each in relations if each.kind == TABLE], _TOGETHER):
             yield sql.SQL(" UNION ALL ").join(map(self._question, some))
 
     def _question(self, relation: Relation) -> sql.Composed:
-        """A query that gives the relation's oid if it is not as it was."""
+        """A query that gives the table's oid if it is not as it was."""
         oid, name = sql.Literal(relation.oid), relation.identifier
-        if relation.kind == SEQUENCE:
-            position = self.baseline.positions[relation.oid]
-            return _STANDS.format(oid, name, position.last_value, position.is_called)
         count = self.baseline.count(relation)
         if not count:
             return _EMPTY.format(oid, name)
