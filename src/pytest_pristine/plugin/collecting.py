@@ -1,4 +1,7 @@
-"""Collecting what was recorded, in the process that directs the run or the only one, and judging it at the end."""
+"""Collecting what was recorded, in the process that directs the run or the only one, and judging it at the end.
+
+Every run has a collector. What it collects is made sense of where there is something of ours in it.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_pristine.plugin import judging, options, proving, recording
-from pytest_pristine.report.collected import Collected, Outcome
-from pytest_pristine.verify.checklist import FAILED, PASSED, UNKNOWN
-from pytest_pristine.verify.records import ProcessRecord, TestRecord
+from pytest_pristine.plugin import options, proving, recording
 
 if TYPE_CHECKING:
+    from pytest_pristine.report.collected import Collected
     from pytest_pristine.verify.checklist import Item
 
-_COLOURS = {UNKNOWN: {"yellow": True}, FAILED: {"red": True}}
+_COLOURS = {"unknown": {"yellow": True}, "failed": {"red": True}}
 
 
 class Collector:
@@ -23,53 +24,62 @@ class Collector:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._collected = Collected(time.time())
+        self._began = time.time()
+        self._reports: list[dict[str, Any]] = []
+        self._processes: list[dict[str, Any]] = []
+        self._collected: Collected | None = None
         self._items: list[Item] = []
         self._notes: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note how a part of a test ended, and what was recorded of it."""
-        test = self._collected.outcomes.setdefault(report.nodeid, Outcome(report.nodeid))
-        if report.when == "setup":
-            # It may be run again.
-            test.outcome, test.message, test.began = "passed", "", getattr(report, "start", 0.0)
-        setattr(test, report.when or "call", report.duration)
-        _judge(test, report)
-        data: dict[str, Any] | None = getattr(report, recording.ATTRIBUTE, None)
-        if data is not None:
-            record = TestRecord.read(data)
-            self._collected.records[report.nodeid] = record
-            test.worker = record.worker
+        self._reports.append({
+            "test": report.nodeid,
+            "when": report.when,
+            "outcome": report.outcome,
+            "seconds": report.duration,
+            "began": getattr(report, "start", 0.0),
+            "message": _message(report),
+            "expected": hasattr(report, "wasxfail"),
+            "record": getattr(report, recording.ATTRIBUTE, None),
+        })  # fmt: skip
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - a class of pytest-xdist
         """Take what a worker says in the end; one that died says nothing."""
         data = getattr(node, "workeroutput", {}).get(recording.OUTPUT)
         if data is not None:
-            self._collected.processes.append(ProcessRecord.read(data))
+            self._processes.append(data)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Judge the run, and write the reports: before pytest writes its own."""
         proving.finish(self._config, ended=False)
         if recording.has_process(self._config):
-            self._collected.processes.append(proving.process(self._config))
-        if not self._collected.is_ours:
+            self._processes.append(proving.process(self._config).as_dict())
+        if not (self._processes or any(report["record"] for report in self._reports)):
             return
-        settings = options.read(self._config)
-        self._items = judging.judge(self._config, self._collected)
-        self._notes = [*dict.fromkeys(problem for each in self._collected.processes for problem in each.problems)]
-        self._notes += judging.publish(self._config, settings, self._collected, self._items)
-        unproven = [item for item in self._items if item.state != PASSED]
-        if settings.strict.value and unproven and session.exitstatus == pytest.ExitCode.OK:
+        from pytest_pristine.plugin import judging  # most runs have nothing to judge
+        from pytest_pristine.report import collected  # the same
+
+        self._collected = collected.of(self._began, self._reports, self._processes)
+        if self._collected.is_ours:
+            self._items = judging.judge(self._config, self._collected)
+            self._notes = judging.publish(self._config, self._collected, self._items)
+            self._be_strict(session)
+
+    def _be_strict(self, session: pytest.Session) -> None:
+        unproven = [item for item in self._items if item.state != "passed"]
+        if options.read(self._config).strict.value and unproven and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             self._notes.append(f"pristine_strict: {len(unproven)} of {len(self._items)} items are not proven")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the checklist."""
-        if not self._items:
+        if self._collected is None or not self._items:
             return
-        from pytest_pristine.report import terminal  # most runs have nothing to show
+        from pytest_pristine.plugin import judging  # most runs have nothing to show
+        from pytest_pristine.report import terminal  # the same
 
         kept = judging.kept(self._config, self._collected)
         lines = list(terminal.lines(self._items, kept, self._notes, self._config.get_verbosity()))
@@ -80,24 +90,14 @@ class Collector:
             terminalreporter.write_line(line.text, **_COLOURS.get(line.state, {}))
 
 
-def _judge(test: Outcome, report: pytest.TestReport) -> None:
-    """Note how a part of a test ended."""
-    expected = hasattr(report, "wasxfail")
-    if report.failed:
-        test.outcome = "failed" if report.when == "call" else "error"
-        test.message = _first_line(report)
-    elif report.skipped:
-        test.outcome = "xfailed" if expected else "skipped"
-        test.message = str(report.wasxfail) if expected else _reason(report)
-    elif report.when == "call" and expected:
-        test.outcome = "xpassed"
-
-
-def _first_line(report: pytest.TestReport) -> str:
+def _message(report: pytest.TestReport) -> str:
+    """The first line of a failure, or the reason of a skip."""
+    if report.skipped:
+        if hasattr(report, "wasxfail"):
+            return str(report.wasxfail)
+        return str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not report.failed:
+        return ""
     crash = getattr(report.longrepr, "reprcrash", None)
     text = str(report.longrepr) if crash is None else str(crash.message)
     return (text.strip().splitlines() or [""])[0]
-
-
-def _reason(report: pytest.TestReport) -> str:
-    return str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # Where our fixtures are, which a project may override.
 _HOME = "pytest_pristine.plugin.fixtures"
+# Those that give a database, which a project may replace by something that is no Postgres.
+DATABASES = ("postgres_engine", "postgres_url", "postgres_async_engine")
 _SERVER, _DATABASE = "postgres_server", "apply_migrations"
 # Options of runs that collect tests and do not run them. The plugins that have them may be switched off.
 _RUN_NO_TEST = ("collectonly", "setupplan", "showfixtures", "show_fixtures_per_test")
@@ -39,6 +41,12 @@ def needs_database(item: pytest.Item) -> bool:
         if _DATABASE not in definition.argnames:
             return False
     return False
+
+
+def names_ours(item: pytest.Item) -> bool:
+    """Whether the test asks for a fixture by one of our names, or may do so while it runs."""
+    names = getattr(item, "fixturenames", ())
+    return _SERVER in names or "request" in names or any(name in names for name in DATABASES)
 
 
 def cleans(item: pytest.Item) -> bool:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from pytest_pristine.report.collected import Collected
     from pytest_pristine.report.document import Document, Kept
-    from pytest_pristine.settings import Settings
     from pytest_pristine.verify.checklist import Item
 
 
@@ -49,7 +48,7 @@ def _schema(collected: Collected) -> dict[str, Any]:
     return totals.merge(process.schema for process in collected.processes)
 
 
-def publish(config: pytest.Config, settings: Settings, collected: Collected, items: Sequence[Item]) -> list[str]:
+def publish(config: pytest.Config, collected: Collected, items: Sequence[Item]) -> list[str]:
     """Write the reports that are wanted; gives lines that the user has to see."""
     from pytest_pristine.report import ci, writing  # most runs have nothing to publish
 
@@ -59,7 +58,9 @@ def publish(config: pytest.Config, settings: Settings, collected: Collected, ite
         if add is not None:
             for name, value in ci.properties(document):
                 add(name, value)
-    notes = [note] if (note := ci.append(document, os.environ)) else []
+    notes = [*dict.fromkeys(problem for process in collected.processes for problem in process.problems)]
+    notes += [note] if (note := ci.append(document, os.environ)) else []
+    settings = options.read(config)
     if settings.report.value is not None:
         directory = config.rootpath / settings.report.value
         try:

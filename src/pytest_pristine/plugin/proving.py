@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_pristine.errors import PristineError, UnprovenError
-from pytest_pristine.plugin import covering, recording, redaction, state
-from pytest_pristine.verify.records import ProcessRecord, TestRecord
+from pytest_pristine.plugin import collection, covering, recording, redaction, state
 
 if TYPE_CHECKING:
     from pytest_pristine.plugin.recording import Equipment
+    from pytest_pristine.verify.records import ProcessRecord, TestRecord
 
-# Fixtures that a project may replace by something that is no Postgres.
-_OF_DATABASES = ("postgres_engine", "postgres_url", "postgres_async_engine")
 _POSTGRES = "postgresql"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Begin the record of a test."""
-    record = recording.begin(item)
     equipment = recording.equipment(item.config)
+    if equipment is None and not collection.names_ours(item):
+        return
+    record = recording.begin(item)
     if equipment is not None:
         equipment.recorder.begin()
         equipment.note(record)
@@ -53,11 +53,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def process(config: pytest.Config) -> ProcessRecord:
     """What was recorded of this process, without the server's password."""
+    from pytest_pristine.verify.records import ProcessRecord  # most runs have nothing to record
+
     return ProcessRecord.read(_cleaned(config, recording.of_process(config).as_dict()))
 
 
 def observe(item: pytest.Item, report: pytest.TestReport) -> None:
     """Add to a report what a failed test did, and to that of its end all that was recorded of it."""
+    if not recording.has_test(item):
+        return
     record = recording.of_test(item)
     equipment = recording.equipment(item.config)
     if report.failed and report.when != "teardown":
@@ -115,7 +119,7 @@ def _cleans(item: pytest.Item) -> bool:
 def _foreign(item: pytest.Item) -> list[str]:
     """Fixtures of ours that a project has replaced by something that is no Postgres, in words."""
     found = []
-    for name in _OF_DATABASES:
+    for name in collection.DATABASES:
         value = getattr(item, "funcargs", {}).get(name)
         # An engine has its dialect, a URL the name of one.
         url = getattr(value, "url", value)

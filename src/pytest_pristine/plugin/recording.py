@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pristine.plugin import collection, state
-from pytest_pristine.verify.records import ProcessRecord, TestRecord
 
 if TYPE_CHECKING:
     from pytest_pristine.isolation.isolation import Isolation
     from pytest_pristine.settings import Settings
     from pytest_pristine.templates.workspace import Workspace
     from pytest_pristine.verify.checkouts import Checkouts
+    from pytest_pristine.verify.records import ProcessRecord, TestRecord
     from pytest_pristine.verify.schema_coverage.coverage import SchemaCoverage
     from pytest_pristine.verify.statements import Recorder
 
@@ -26,10 +26,10 @@ OUTPUT = "pristine"
 # Tests that a sentence names.
 _NAMED = 3
 
-_TEST = pytest.StashKey[TestRecord]()
-_CURRENT = pytest.StashKey[TestRecord]()
+_TEST = pytest.StashKey["TestRecord"]()
+_CURRENT = pytest.StashKey["TestRecord"]()
 _FAILED = pytest.StashKey[bool]()
-_PROCESS = pytest.StashKey[ProcessRecord]()
+_PROCESS = pytest.StashKey["ProcessRecord"]()
 _EQUIPMENT = pytest.StashKey["Equipment"]()
 
 
@@ -79,6 +79,8 @@ class Equipment:
 
 def begin(item: pytest.Item) -> TestRecord:
     """Begin the record of a test. One that is run again brings along what was found the last time."""
+    from pytest_pristine.verify.records import TestRecord  # most runs have nothing to record
+
     before = item.stash.get(_TEST, None)
     record = TestRecord(
         item.nodeid,
@@ -94,6 +96,11 @@ def begin(item: pytest.Item) -> TestRecord:
     item.stash[_TEST], item.stash[_FAILED] = record, False
     item.config.stash[_CURRENT] = record
     return record
+
+
+def has_test(item: pytest.Item) -> bool:
+    """Whether there is anything to record of a test that runs now."""
+    return _TEST in item.stash
 
 
 def of_test(item: pytest.Item) -> TestRecord:
@@ -118,6 +125,8 @@ def has_failed(item: pytest.Item) -> bool:
 
 def of_process(config: pytest.Config) -> ProcessRecord:
     """The record of this process."""
+    from pytest_pristine.verify.records import ProcessRecord  # most runs have nothing to record
+
     if _PROCESS not in config.stash:
         config.stash[_PROCESS] = ProcessRecord(state.worker_name(config))
     return config.stash[_PROCESS]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_pristine.report.document import Kept, Schema, Server
 from pytest_pristine.templates.spent import Spent
@@ -56,6 +57,41 @@ class Collected:
     def is_ours(self) -> bool:
         """Whether any test used a fixture of ours, or did what a guard of ours looks after."""
         return bool(self.records) or any(process.used or process.sqlite for process in self.processes)
+
+
+def of(began: float, reports: Sequence[Mapping[str, Any]], processes: Sequence[dict[str, Any]]) -> Collected:
+    """What was collected.
+
+    Args:
+        began: When the run began, in seconds since the epoch.
+        reports: Of each part of each test, in their order: `test`, `when` (`setup`, `call`, `teardown`), `outcome` as
+            pytest has it, `seconds`, `began`, `message`, `expected` (to fail), and `record` as `TestRecord` has it.
+        processes: As `ProcessRecord` has them.
+    """
+    collected = Collected(began, processes=[ProcessRecord.read(each) for each in processes])
+    for report in reports:
+        test = collected.outcomes.setdefault(report["test"], Outcome(report["test"]))
+        if report["when"] == "setup":
+            # It may be run again.
+            test.outcome, test.message, test.began = "passed", "", report["began"]
+        setattr(test, report["when"] or "call", report["seconds"])
+        _note(test, report)
+        if report["record"] is not None:
+            record = TestRecord.read(report["record"])
+            collected.records[record.test] = record
+            test.worker = record.worker
+    return collected
+
+
+def _note(test: Outcome, report: Mapping[str, Any]) -> None:
+    """Note how a part of a test ended."""
+    outcome, expected = report["outcome"], report["expected"]
+    if outcome == "failed":
+        test.outcome, test.message = "failed" if report["when"] == "call" else "error", report["message"]
+    elif outcome == "skipped":
+        test.outcome, test.message = "xfailed" if expected else "skipped", report["message"]
+    elif report["when"] == "call" and expected:
+        test.outcome = "xpassed"
 
 
 @dataclass(frozen=True, slots=True)
