@@ -95,6 +95,16 @@ def test_strict(tests: Tests) -> None:
     assert any(line.startswith("pristine_strict: ") for line in block(run))
 
 
+def test_strict_and_quiet(tests: Tests) -> None:
+    """A strict run tells what it is not proven of and what to do, with -q too."""
+    run = tests(GOOD, "--pristine-strict", "-q")
+    assert run.status == 1
+    (unproven, remedy, note) = block(run)
+    assert unproven == "unproven  coverage measured, with branches: it was not measured"
+    assert remedy.startswith("          to do: pytest --cov=")
+    assert note == "pristine_strict: 1 of 7 items are not proven"
+
+
 def test_strict_leaves_other_ends_alone(tests: Tests) -> None:
     """A run that ended in another way than by passing keeps its exit status."""
     run = tests(UNCLEAN + "\n        pytest.exit('enough', returncode=7)", "--pristine-strict")

@@ -82,7 +82,8 @@ class Collector:
         from pytest_pristine.report import terminal  # the same
 
         kept = judging.kept(self._config, self._collected)
-        lines = list(terminal.lines(self._items, kept, self._notes, self._config.get_verbosity()))
+        strict, verbosity = options.read(self._config).strict.value, self._config.get_verbosity()
+        lines = list(terminal.lines(self._items, kept, self._notes, verbosity, strict=strict))
         if not lines:
             return
         terminalreporter.write_sep("=", "pristine")

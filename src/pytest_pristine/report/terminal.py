@@ -27,7 +27,9 @@ class Line:
     state: str = ""
 
 
-def lines(items: Sequence[Item], kept: Sequence[Kept], notes: Sequence[str], verbosity: int) -> Iterator[Line]:
+def lines(
+    items: Sequence[Item], kept: Sequence[Kept], notes: Sequence[str], verbosity: int, *, strict: bool
+) -> Iterator[Line]:
     """The summary.
 
     Args:
@@ -35,16 +37,18 @@ def lines(items: Sequence[Item], kept: Sequence[Kept], notes: Sequence[str], ver
         kept: Databases that were kept.
         notes: Further lines.
         verbosity: pytest's: below 0 only what failed is told, above 0 all offenders are.
+        strict: What is not proven counts as failed.
     """
     for item in items:
-        if verbosity >= 0 or item.state == FAILED:
-            yield from _of_item(item, verbose=verbosity > 0)
+        is_bad = item.state == FAILED or (strict and item.state == UNKNOWN)
+        if verbosity >= 0 or is_bad:
+            yield from _of_item(item, verbose=verbosity > 0, is_bad=is_bad)
     for each in kept:
         yield Line(f"kept      {each.test}: {each.command}")
     yield from (Line(note) for note in notes)
 
 
-def _of_item(item: Item, *, verbose: bool) -> Iterator[Line]:
+def _of_item(item: Item, *, verbose: bool, is_bad: bool) -> Iterator[Line]:
     yield Line(f"{_WORDS[item.state]:<10}{item.title}: {item.found}", item.state)
     if item.state == PASSED:
         return
@@ -52,7 +56,7 @@ def _of_item(item: Item, *, verbose: bool) -> Iterator[Line]:
     yield from (Line(_indented(offender), item.state) for offender in named)
     if len(named) < len(item.offenders):
         yield Line(_indented(f"and {len(item.offenders) - len(named)} more, which -v shows"), item.state)
-    yield from (Line(_indented(f"to do: {remedy}"), item.state) for remedy in item.remedy if item.state == FAILED)
+    yield from (Line(_indented(f"to do: {remedy}"), item.state) for remedy in item.remedy if is_bad)
 
 
 def _indented(text: str) -> str:
