@@ -56,6 +56,8 @@ class Mutation:
 OPEN = "isolation/test_open_transactions.py -k superuser"
 WAYS = "isolation/test_ways.py -k 'superuser and {}'"
 AS_OWNER = "isolation/test_ways.py -k 'owner and {}'"
+PROOF = "isolation/test_proof.py -k {}"
+MANIFEST = "isolation/manifest.py"
 LEFT = "isolation/test_leftovers.py -k 'superuser and {}'"
 PREPARED = "isolation/test_leftovers.py -k 'superuser and {}'"
 BULK = "isolation/test_bulk.py -k 'superuser and {}'"
@@ -239,6 +241,22 @@ MUTATIONS = [
              "templates/test_target.py -k two_runs"),
     Mutation("templates/in_place.py", " or _is_anothers(anchor.connection, target)", "",
              "templates/test_in_place.py -k beside_a_copy"),
+    # Proofs, and what is told of a failed test.
+    Mutation(MANIFEST, " OR digest <> {}", "", PROOF.format("missed")),
+    Mutation(MANIFEST, "IS DISTINCT FROM value", "IS DISTINCT FROM value AND false", PROOF.format("missed")),
+    Mutation(MANIFEST, "(before - there).total()", "0", PROOF.format("missed")),
+    Mutation(MANIFEST, 'WHERE rows <> {}")', 'WHERE rows <> {} AND false")', PROOF.format("large")),
+    Mutation("isolation/proof.py", "place = bisect_right(ends, writer)", "place = 0", PROOF.format("right_test")),
+    Mutation("isolation/proof.py", "self.spent <= self.restoring * _SHARE", "False", PROOF.format("due")),
+    Mutation(ISOLATION, "before.snapshot != self._mark.foretold or before.snapshot.open or before.moved", "False",
+             PROOF.format("after_the_restore")),
+    Mutation(ISOLATION, "before.snapshot != self._mark.foretold or before.snapshot.open or before.moved", "True",
+             PROOF.format("missed")),
+    Mutation("isolation/watch.py", "if self.large_objects.new() or self.large_objects.altered():", "if False:",
+             PROOF.format("sees_all")),
+    Mutation("isolation/description.py", "lost - changed)", "lost)", "verify/test_failures.py -k wrote"),
+    Mutation("isolation/description.py", "if changed and max(", "if False and max(",
+             "verify/test_failures.py -k wrote"),
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_pristine.errors import UnprovenError
+from pytest_pristine.isolation import manifest
 from pytest_pristine.isolation.changes import Changes
 from pytest_pristine.isolation.isolation import Isolation
 from pytest_pristine.isolation.proof import ALWAYS, OFF, SAMPLED, Proof
@@ -149,6 +150,26 @@ def test_a_restore_that_does_too_little(one_place: MakePlace) -> None:
     isolation.restore("test_one")
     with pytest.raises(UnprovenError):
         isolation.prove()
+
+
+def test_large_tables(one_place: MakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of a large table are counted in the middle of a run, and compared in the end."""
+    monkeypatch.setattr(manifest, "_DIGESTED", 2)
+    made = one_place(SHOP)
+    isolation = proven(made)
+    blind(isolation)
+    made.run("UPDATE colours SET name = 'x' WHERE name = 'blue'")
+    isolation.restore("test_one")
+    assert isolation.prove() == []
+    made.run("DELETE FROM colours WHERE name = 'x'")
+    isolation.restore("test_two")
+    with pytest.raises(UnprovenError):
+        isolation.prove()
+    made.run("UPDATE colours SET name = 'x' WHERE name = 'blue'")
+    blind(isolation)
+    isolation.restore("test_three")
+    with pytest.raises(UnprovenError):
+        isolation.prove(last=True)
 
 
 def test_hostile_rows(one_place: MakePlace) -> None:
