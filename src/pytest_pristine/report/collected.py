@@ -12,6 +12,9 @@ from pytest_pristine.verify.checklist import Item
 from pytest_pristine.verify.records import ProcessRecord, TestRecord
 
 
+_PARTS = ("setup", "call", "teardown")
+
+
 @dataclass(slots=True)
 class Outcome:
     """What pytest says of a test.
@@ -74,7 +77,9 @@ def of(began: float, reports: Sequence[Mapping[str, Any]], processes: Sequence[d
         if report["when"] == "setup":
             # It may be run again.
             test.outcome, test.message, test.began = "passed", "", report["began"]
-        setattr(test, report["when"] or "call", report["seconds"])
+        # A test in which its worker died has a report that is of no part.
+        if report["when"] in _PARTS:
+            setattr(test, report["when"], report["seconds"])
         _note(test, report)
         if report["record"] is not None:
             record = TestRecord.read(report["record"])
@@ -87,7 +92,8 @@ def _note(test: Outcome, report: Mapping[str, Any]) -> None:
     """Note how a part of a test ended."""
     outcome, expected = report["outcome"], report["expected"]
     if outcome == "failed":
-        test.outcome, test.message = "failed" if report["when"] == "call" else "error", report["message"]
+        is_error = report["when"] in ("setup", "teardown")
+        test.outcome, test.message = "error" if is_error else "failed", report["message"]
     elif outcome == "skipped":
         test.outcome, test.message = "xfailed" if expected else "skipped", report["message"]
     elif report["when"] == "call" and expected:
