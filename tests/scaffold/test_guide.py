@@ -77,7 +77,7 @@ def test_a_server_of_your_own(bare: Project) -> None:
     (export,) = re.findall(r"^export TEST_DATABASE_URL=.*$", text, re.MULTILINE)
     # The guide's port may be in use on this machine.
     port = str(operating_system.free_port("127.0.0.1"))
-    lines = [up, export, "pytest -q", f"pristine down --port {port}"]
+    lines = [up, export, "pytest", f"pristine down --port {port}"]
     run = shell(bare, " && ".join(lines).replace("55432", port))
     assert run.status == 0, run.output
     assert "(TEST_DATABASE_URL, database app_test)" in run.output

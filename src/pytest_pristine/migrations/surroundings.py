@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-
 # Has Python processes that a test starts watched for SQLite, see `verify.sqlite_guard.notes`. Migrations are no test.
 _OF_TESTS = "PRISTINE_SQLITE_WATCH"
 

@@ -69,10 +69,15 @@ class Collector:
             self._be_strict(session)
 
     def _be_strict(self, session: pytest.Session) -> None:
+        """Fail a run whose tests passed for what is not proven; for schema that is not touched, strict or not."""
+        if session.exitstatus != pytest.ExitCode.OK:
+            return
         unproven = [item for item in self._items if item.state != "passed"]
-        if options.read(self._config).strict.value and unproven and session.exitstatus == pytest.ExitCode.OK:
+        if options.read(self._config).strict.value and unproven:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             self._notes.append(f"pristine_strict: {len(unproven)} of {len(self._items)} items are not proven")
+        elif any(item.key == "schema" for item in unproven):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the checklist."""

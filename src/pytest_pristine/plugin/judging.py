@@ -51,6 +51,7 @@ def _schema(collected: Collected) -> dict[str, Any]:
 def publish(config: pytest.Config, collected: Collected, items: Sequence[Item]) -> list[str]:
     """Write the reports that are wanted; gives lines that the user has to see."""
     from pytest_pristine.report import ci, writing  # most runs have nothing to publish
+    from pytest_pristine.verify.schema_coverage import totals  # the same
 
     document = _document(config, collected, items)
     for plugin in config.pluginmanager.get_plugins():
@@ -58,9 +59,12 @@ def publish(config: pytest.Config, collected: Collected, items: Sequence[Item]) 
         if add is not None:
             for name, value in ci.properties(document):
                 add(name, value)
-    notes = [*dict.fromkeys(problem for process in collected.processes for problem in process.problems)]
-    notes += [note] if (note := ci.append(document, os.environ)) else []
     settings = options.read(config)
+    notes = [*dict.fromkeys(problem for process in collected.processes for problem in process.problems)]
+    schema = _schema(collected)
+    if schema and settings.schema_cov_fail_under.value is None:
+        notes.append(f"schema coverage: {totals.told(schema)}")
+    notes += [note] if (note := ci.append(document, os.environ)) else []
     if settings.report.value is not None:
         directory = config.rootpath / settings.report.value
         try:

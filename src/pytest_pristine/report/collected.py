@@ -11,7 +11,6 @@ from pytest_pristine.templates.spent import Spent
 from pytest_pristine.verify.checklist import Item
 from pytest_pristine.verify.records import ProcessRecord, TestRecord
 
-
 _PARTS = ("setup", "call", "teardown")
 
 

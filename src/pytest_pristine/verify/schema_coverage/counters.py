@@ -83,8 +83,13 @@ class Counters:
             (_INDEX, list(schema.indexes)),
             (_CALLED, schema.counted),
         )
-        self._query = sql.SQL(_QUERY).format(
-            tables=_array(schema.relations), indexes=_array(list(schema.indexes)), functions=_array(schema.counted)
+        # Composed once: that takes longer than asking it.
+        self._query = (
+            sql.SQL(_QUERY)
+            .format(
+                tables=_array(schema.relations), indexes=_array(list(schema.indexes)), functions=_array(schema.counted)
+            )
+            .as_bytes(connection)
         )
         self._seen = self._look()
 
