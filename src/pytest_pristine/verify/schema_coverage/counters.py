@@ -6,7 +6,7 @@ count where we may switch that off.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from psycopg import sql
@@ -18,16 +18,21 @@ from pytest_pristine.verify.schema_coverage.objects import Schema
 SCANNED, INSERTED, UPDATED, DELETED = "scanned", "inserted", "updated", "deleted"
 _INDEX, _CALLED = "index", "called"
 
-_QUERY = """
-    SELECT (SELECT string_agg(pg_stat_get_numscans(o)::text, ',') FROM unnest({tables}::oid[]) o),
-           (SELECT string_agg(pg_stat_get_tuples_inserted(o)::text, ',') FROM unnest({tables}::oid[]) o),
-           (SELECT string_agg(pg_stat_get_tuples_updated(o)::text, ',') FROM unnest({tables}::oid[]) o),
-           (SELECT string_agg(pg_stat_get_tuples_deleted(o)::text, ',') FROM unnest({tables}::oid[]) o),
-           (SELECT string_agg(pg_stat_get_numscans(o)::text, ',') FROM unnest({indexes}::oid[]) o),
-           (SELECT string_agg(coalesce(pg_stat_get_function_calls(o), 0)::text, ',') FROM unnest({functions}::oid[]) o),
-           (SELECT count(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND coalesce(backend_type, 'client backend') = 'client backend'
-              AND coalesce(application_name, '') NOT LIKE 'pristine: %')
+_COUNTED_BY = {
+    SCANNED: "pg_stat_get_numscans",
+    INSERTED: "pg_stat_get_tuples_inserted",
+    UPDATED: "pg_stat_get_tuples_updated",
+    DELETED: "pg_stat_get_tuples_deleted",
+    _INDEX: "pg_stat_get_numscans",
+    _CALLED: "pg_stat_get_function_calls",
+}
+_ALL_OF = sql.SQL("(SELECT string_agg(coalesce({}(o), 0)::text, ',') FROM unnest({}::oid[]) o)")
+# To look at each session takes longer than to ask for their number.
+_SESSIONS = sql.SQL("pg_stat_get_db_numbackends((SELECT oid FROM pg_database WHERE datname = current_database()))")
+_OTHERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND coalesce(backend_type, 'client backend') = 'client backend'
+      AND coalesce(application_name, '') NOT LIKE 'pristine: %'
 """
 
 
@@ -75,49 +80,69 @@ class Counters:
     def __init__(self, connection: Connection, schema: Schema) -> None:
         self.connection = connection
         self.sessions = 0
-        self._oids: tuple[tuple[str, Sequence[int]], ...] = (
-            (SCANNED, schema.relations),
-            (INSERTED, schema.relations),
-            (UPDATED, schema.relations),
-            (DELETED, schema.relations),
-            (_INDEX, list(schema.indexes)),
-            (_CALLED, schema.counted),
-        )
-        # Composed once: that takes longer than asking it.
-        self._query = (
-            sql.SQL(_QUERY)
-            .format(
-                tables=_array(schema.relations), indexes=_array(list(schema.indexes)), functions=_array(schema.counted)
-            )
-            .as_bytes(connection)
-        )
-        self._seen = self._look()
+        # How many of the sessions that the server counts are none of others.
+        self._ours: int | None = None
+        oids: dict[str, Sequence[int]] = {
+            **dict.fromkeys((SCANNED, INSERTED, UPDATED, DELETED), schema.relations),
+            _INDEX: list(schema.indexes),
+            _CALLED: schema.counted,
+        }
+        telling = _telling(schema)
+        self._whole = self._composed(oids)
+        self._most = self._composed({**oids, **dict.fromkeys((INSERTED, UPDATED, DELETED), telling)})
+        self._seen: dict[str, dict[int, int]] = {name: {} for name in oids}
+        self._texts: dict[str, object] = {}
+        self.look(whole=True)
 
-    def look(self) -> Moved:
+    def look(self, *, whole: bool) -> Moved:
         """What moved since the last look.
 
         A counter that went back was reset, and what it shows was counted since.
-        """
-        before, self._seen = self._seen, self._look()
-        moved = Moved()
-        for (name, oids), then, now in zip(self._oids, before, self._seen, strict=True):
-            if then == now or now is None:
-                continue
-            pairs = zip(oids, map(int, (then or "").split(",")), map(int, now.split(",")), strict=True)
-            moved.by[name] = {
-                oid: later - (earlier if later >= earlier else 0)
-                for oid, earlier, later in pairs
-                if later not in (0, earlier)
-            }
-        return moved
 
-    def _look(self) -> Sequence[str | None]:
-        row = self.connection.execute(self._query, prepare=True).fetchone()
+        Args:
+            whole: Look at everything. Else writes are looked at where something depends on them alone, triggers and
+                values of enums: which tables a test wrote to is known otherwise.
+        """
+        query, oids = self._whole if whole else self._most
+        row = self.connection.execute(query, prepare=True).fetchone()
         if row is None:
             raise AssertionError("a SELECT without FROM has one row")
-        *seen, sessions = row
-        self.sessions = int(str(sessions))
-        return [None if each is None else str(each) for each in seen]
+        *texts, number = row
+        self._count_sessions(int(str(number)))
+        moved = Moved()
+        for (name, some), text in zip(oids.items(), texts, strict=True):
+            # As a rule most are what they were, to the letter.
+            key = f"{name} {whole if name in (INSERTED, UPDATED, DELETED) else ''}"
+            if self._texts.get(key) == text or text is None:
+                continue
+            self._texts[key] = text
+            seen = self._seen[name]
+            for oid, now in zip(some, map(int, str(text).split(",")), strict=True):
+                then = seen.get(oid, 0)
+                if now != then:
+                    seen[oid] = now
+                    moved.by[name][oid] = now - (then if now >= then else 0)
+        return moved
+
+    def _count_sessions(self, number: int) -> None:
+        if self._ours is not None and number - self._ours == self.sessions:
+            return
+        row = self.connection.execute(_OTHERS, prepare=True).fetchone()
+        self.sessions = int(str(row and row[0]))
+        self._ours = number - self.sessions
+
+    def _composed(self, oids: Mapping[str, Sequence[int]]) -> tuple[bytes, Mapping[str, Sequence[int]]]:
+        """The query, composed once: that takes longer than asking it."""
+        parts = [_ALL_OF.format(sql.SQL(_COUNTED_BY[name]), _array(some)) for name, some in oids.items()]
+        query = sql.SQL("SELECT ") + sql.SQL(", ").join([*parts, _SESSIONS])
+        return query.as_bytes(self.connection), oids
+
+
+def _telling(schema: Schema) -> Sequence[int]:
+    """The tables on whose counts of writes something else depends."""
+    of_triggers = {trigger.relation for trigger in schema.triggers}
+    of_enums = {column.relation for column in schema.enum_columns}
+    return [oid for oid in schema.relations if oid in of_enums or {oid, schema.roots.get(oid)} & of_triggers]
 
 
 def _array(oids: Sequence[int]) -> sql.Literal:

@@ -91,9 +91,13 @@ class SchemaCoverage:
 
     # What happens around a test
 
-    def after_test(self) -> list[int]:
-        """Before the restore after a test: note what it touched, and give the numbers of the objects."""
-        self._observe()
+    def after_test(self, *, last: bool = False) -> list[int]:
+        """Before the restore after a test: note what it touched, and give the numbers of the objects.
+
+        Args:
+            last: Look at everything.
+        """
+        self._observe(whole=last or not (self._can.superuser and self._is_prompt))
         found, self._in_test = self._in_test, set()
         found = set(found)
         self._touched |= found
@@ -132,7 +136,7 @@ class SchemaCoverage:
         """What was touched in total, for `totals`; the connection is ended."""
         if self._can.major < sessions.FIRST_WITH_FLUSH:
             time.sleep(_LATE)
-        self.after_test()
+        self.after_test(last=True)
         self._touched.update(triggers.ran(self._schema, self._all))
         self._connection.close()
         if self._others:
@@ -145,18 +149,18 @@ class SchemaCoverage:
 
     # How it is observed
 
-    def _observe(self) -> None:
+    def _observe(self, *, whole: bool) -> None:
         self._read_log()
         try:
             settled = self._settle()
-            moved = self._counters.look()
+            moved = self._counters.look(whole=whole)
             others = self._counters.sessions - sessions.of_pools(self._engines)
             for _ in range(_LOOKS):
                 # A session that was closed takes a moment to end, and tells what it did at its end.
                 if others <= self._others:
                     break
                 time.sleep(_INTERVAL)
-                moved.add(self._counters.look())
+                moved.add(self._counters.look(whole=whole))
                 others = self._counters.sessions - sessions.of_pools(self._engines)
         except psycopg.OperationalError:
             self._begin_again()
@@ -190,6 +194,8 @@ class SchemaCoverage:
         relations = {*moved.by[INSERTED], *moved.by[UPDATED]}
         if not self._is_prompt or self._others:
             relations.update(self._rows.relations)
+        # To ask takes as long as a restore. What some test has stored is told of another by its statements alone.
+        relations.difference_update(self._rows.explained(self._touched))
         try:
             self._in_test.update(self._rows.values(relations, self._mark))
         except psycopg.OperationalError:
@@ -215,7 +221,7 @@ class SchemaCoverage:
         if not self._can.superuser:
             # Sessions of ours did count, and have told what by now.
             self._tell_counts()
-            self._counters.look()
+            self._counters.look(whole=True)
 
     def _tell_counts(self) -> None:
         if self._is_prompt:

@@ -49,6 +49,15 @@ class Rows:
         row = self._connection.execute(query).fetchone()
         return row is not None and bool(row[0])
 
+    def explained(self, touched: Collection[int]) -> set[int]:
+        """The tables all of whose values are known to be stored by some test."""
+        missing = {
+            column.relation
+            for column in self._columns
+            if not set(self._schema.labels.get(column.type, {}).values()) <= set(touched)
+        }
+        return set(self.relations) - missing
+
     def values(self, relations: Collection[int], since: int) -> Iterator[int]:
         """Numbers of the values in fresh rows of some tables. If somebody locks one of them it is none."""
         wanted = self.relations.intersection(relations)
