@@ -173,7 +173,12 @@ def _run(project: Path, arguments: list[str], home: Path) -> dict[str, float]:
 
 def _environment(home: Path, times: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN) and name != "CI"}
-    ours = {"PRISTINE_HOME": str(home), "PRISTINE_LINGER": _LINGER, "PRISTINE_STRICT": "false", "BENCH_TIMES": str(times)}
+    ours = {
+        "PRISTINE_HOME": str(home),
+        "PRISTINE_LINGER": _LINGER,
+        "PRISTINE_STRICT": "false",
+        "BENCH_TIMES": str(times),
+    }
     return {**kept, **ours, "PYTHONPATH": str(REPOSITORY), "TEST_DATABASE_URL": ""}
 
 

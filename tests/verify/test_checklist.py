@@ -25,8 +25,8 @@ def block(run: Run) -> list[str]:
         return []
     (head,) = heads
     rest = lines[head + 1 :]
-    ends = (number for number, line in enumerate(rest) if line.startswith("=") or " passed in " in line)
-    return rest[: next(ends)]
+    ends = (number for number, line in enumerate(rest) if line.startswith(("=", "!")) or " passed in " in line)
+    return rest[: next(ends, len(rest))]
 
 
 def item(run: Run, title: str) -> str:
@@ -52,6 +52,12 @@ def test_nothing_without_our_fixtures(tests: Tests) -> None:
     run = tests("def test_plain(): pass", "-v", "--pristine-strict")
     assert run.status == 0, run.output
     assert [line for line in run.output.splitlines() if "pristine" in line and not line.startswith("plugins:")] == []
+
+
+@pytest.mark.parametrize("option", ["--collect-only", "--setup-plan"])
+def test_nothing_of_a_run_without_tests(tests: Tests, option: str) -> None:
+    """A run that runs no test has nothing to prove."""
+    assert block(tests(GOOD, option)) == []
 
 
 def test_quiet(tests: Tests) -> None:
@@ -265,6 +271,17 @@ def test_a_run_that_is_stopped_is_proven(tests: Tests) -> None:
     run = tests(GOOD + "        assert False\n" + UNCLEAN, "-x")
     assert run.status == 1
     assert item(run, "database pristine").startswith("ok")
+
+
+def test_a_run_that_is_interrupted(tests: Tests) -> None:
+    """A run that somebody interrupts is proven for what it did, but for what its fixtures have open still."""
+    run = tests(GOOD + "        raise KeyboardInterrupt\n")
+    assert run.status == pytest.ExitCode.INTERRUPTED
+    assert item(run, "database pristine").startswith("ok")
+    assert item(run, "no connection") == (
+        "unproven  no connection left open or in a transaction: the run was stopped, and what was open in the end was "
+        "not looked at"
+    )
 
 
 def test_a_proof_that_is_switched_off(tests: Tests, shop: Project) -> None:

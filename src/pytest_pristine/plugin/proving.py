@@ -22,7 +22,7 @@ _POSTGRES = "postgresql"
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Begin the record of a test."""
     equipment = recording.equipment(item.config)
-    if equipment is None and not collection.names_ours(item):
+    if not collection.runs_tests(item.config) or (equipment is None and not collection.names_ours(item)):
         return
     record = recording.begin(item)
     if equipment is not None:
@@ -158,6 +158,7 @@ def finish(config: pytest.Config, *, ended: bool) -> None:
     with _noting(process.problems, "schema coverage"):
         covering.finish(equipment, process)
     with _noting(process.problems, "connections that were left open"):
+        process.ended = ended
         if ended:
             from pytest_pristine.verify import left_open  # heavy, and most runs need none
 

@@ -54,8 +54,8 @@ SETTINGS = {
     "full_page_writes": "off",
     "max_connections": "200",
     "max_wal_size": "2GB",
-    # For schema coverage, which reads in the log what other processes met. To count a call of a function takes a tenth of
-    # a microsecond.
+    # For schema coverage, which reads in the log what other processes met. To count a call of a function takes a tenth
+    # of a microsecond.
     "log_line_prefix": log_lines.PREFIX,
     "track_functions": "all",
 }

@@ -80,6 +80,9 @@ def connections(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord])
     if offenders:
         remedy = ("close it where it was opened: with engine.connect() as connection: …",)
         return Item(key, title, FAILED, f"{len(offenders)} left", remedy, tuple(offenders))
+    if any(process.used and not process.ended for process in processes):
+        stopped = "the run was stopped, and what was open in the end was not looked at"
+        return Item(key, title, UNKNOWN, stopped, ("let the run come to its end",))
     unseen = [p for process in processes for p in process.problems if p.startswith("connections")]
     if unseen or not any(process.used for process in processes):
         return Item(key, title, UNKNOWN, "; ".join(unseen) or "the run was ended", ("let the run come to its end",))

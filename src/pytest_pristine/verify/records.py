@@ -102,6 +102,7 @@ class ProcessRecord:
     Attributes:
         worker: Its name.
         used: It made a database for its tests.
+        ended: Its tests came to their end: the fixtures that used the database were torn down.
         start: Seconds until it had its server, if it found that itself.
         migrations: Seconds that a template took, if it made or found that itself.
         clone: Seconds that its copy took, the same.
@@ -117,6 +118,7 @@ class ProcessRecord:
 
     worker: str
     used: bool = False
+    ended: bool = False
     start: float = 0.0
     migrations: float = 0.0
     clone: float = 0.0
