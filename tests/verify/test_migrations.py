@@ -68,7 +68,7 @@ def of(*found: Evidence | None) -> tuple[str, str]:
 
 def test_passed() -> None:
     """A database at head that is what the models say is good, in every process."""
-    assert of(_GOOD, _GOOD) == ("passed", "at 0008 (head); the models are what the migrations make")
+    assert of(_GOOD, _GOOD) == ("passed", "at 0008 (head); Alembic finds no difference between models and database")
 
 
 def test_one_process_of_several() -> None:
@@ -103,7 +103,7 @@ def test_a_run(project: Project) -> None:
     """A run with models that agree is good, when the template is built and when it is there already."""
     project.write("migrations/env.py", _ENV_PY.format(type="Text"))
     for _ in range(2):
-        assert judged(project) == ["passed | at 0001 (head); the models are what the migrations make"]
+        assert judged(project) == ["passed | at 0001 (head); Alembic finds no difference between models and database"]
 
 
 def test_a_run_without_models(project: Project) -> None:

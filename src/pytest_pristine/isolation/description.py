@@ -52,8 +52,24 @@ class TableChange:
         return f"{self.table} {' and '.join(parts)}"
 
 
-def describe(connection: Connection, baseline: Baseline, changes: Changes, fresh: Fresh) -> list[str]:
-    """What is not as in the baseline, in words: "orders +3", "users +1 and 2 changed", "sequence orders_id_seq".
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is not as in the baseline.
+
+    Attributes:
+        tables: Tables with other rows.
+        others: What else, in words.
+    """
+
+    tables: Sequence[TableChange] = ()
+    others: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        return ", ".join([*map(str, self.tables), *self.others])
+
+
+def describe(connection: Connection, baseline: Baseline, changes: Changes, fresh: Fresh) -> Description:
+    """What is not as in the baseline: "orders +3", "users +1 and 2 changed", "sequence orders_id_seq".
 
     Args:
         connection: To the database under test.
@@ -62,17 +78,17 @@ def describe(connection: Connection, baseline: Baseline, changes: Changes, fresh
         fresh: Which rows were written since.
     """
     if changes.schema.catalogues:
-        return [f"the schema: {', '.join(changes.schema.altered) or 'a change of the catalogues'}"]
+        return Description((), [f"the schema: {', '.join(changes.schema.altered) or 'a change of the catalogues'}"])
     hidden = [table for table in changes.tables if table.hidden]
     tables = [_of_table(connection, baseline, table, fresh) for table in changes.tables if not table.hidden]
-    return [
-        *(str(table) for table in tables if table),
+    others = [
         # To see them takes a lock that nobody may have who reads.
         *(f"{table}, perhaps: its rows are hidden from our role" for table in hidden),
         *(f"materialized view {view}" for view in changes.views),
         *(f"sequence {sequence}" for sequence in changes.sequences),
         *(["large objects"] if changes.large_objects else []),
     ]
+    return Description([table for table in tables if table], others)
 
 
 def _of_table(connection: Connection, baseline: Baseline, table: Relation, fresh: Fresh) -> TableChange:

@@ -184,8 +184,8 @@ class Isolation:
         """
         return self._log(self._timed(self._leftovers.remove, test))
 
-    def describe(self) -> list[str]:
-        """What was committed since the last restore, in words; nothing is put back.
+    def describe(self) -> description.Description:
+        """What was committed since the last restore; nothing is put back.
 
         Raises:
             RestoreError: Somebody keeps everybody out of a table.
@@ -197,9 +197,12 @@ class Isolation:
             if look.blocking:
                 raise blockers.explain(self._watch.connection, 0, pids=[int(who.split()[0]) for who in look.blocking])
             if look.snapshot == self._mark.foretold and not look.moved:
-                return []
+                return description.Description()
             moment = self._watch.moment(look, self._mark)
             changes = self._watch.changes(self._mark, moment)
+            large = self._watch.large_objects
+            if changes.large_objects and not (large.new() or large.altered()):
+                changes = replace(changes, large_objects=False)  # they may be different, and are not
             fresh = self._mark.fresh(moment.own)
             return description.describe(self._watch.connection, self._watch.baseline, changes, fresh)
 

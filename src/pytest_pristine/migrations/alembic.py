@@ -69,6 +69,11 @@ class Alembic:
     limit: float | None = None
     surroundings: Surroundings | None = field(default=None, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        # Paths are written as text in a conftest.py as often as not.
+        object.__setattr__(self, "config", Path(self.config))
+        object.__setattr__(self, "root", None if self.root is None else Path(self.root))
+
     def fingerprint(self) -> str:
         """A digest of the script directory, the configuration, the target and the environment."""
         return names.digest(

@@ -32,7 +32,7 @@ def before(equipment: Equipment, node: pytest.Item) -> None:
         node.warn(LeftoverWarning(f"before {node.nodeid}, {error.found}; it was ended, and the database made anew"))
     else:
         if restored:
-            record.found.append(f"{equipment.who()} left {restored}")
+            record.found.append(f"{equipment.who(node.nodeid)} left {restored}")
         _warn(restored, node, f"before {node.nodeid} something")
     covering.leave_out(equipment, restored)
     record.restore_before = record.restore
@@ -69,7 +69,8 @@ def _undo(equipment: Equipment, record: TestRecord, node: pytest.Item) -> Restor
         raise
     finally:
         equipment.restored = node.nodeid
-    record.wrote, record.others = dict(restored.rows), list(restored.others)
+    if not record.kept:
+        record.wrote, record.others = dict(restored.rows), list(restored.others)
     record.leftovers, record.remade = list(restored.leftovers), restored.remade
     _warn(restored, node, node.nodeid)
     return restored
@@ -104,6 +105,9 @@ def _keep(equipment: Equipment, record: TestRecord, node: pytest.Item) -> None:
         return bool(record.kept)
 
     try:
+        changes = equipment.isolation.describe()
+        record.wrote = {each.table: each.added + each.changed + each.removed for each in changes.tables}
+        record.others = list(changes.others)
         equipment.isolation.put_aside(keep)
     except PristineError as error:
         recording.of_process(node.config).problems.append(f"the database of {node.nodeid} is not kept: {error.found}")

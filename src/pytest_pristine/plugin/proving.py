@@ -107,13 +107,12 @@ def _written(equipment: Equipment, item: pytest.Item) -> str:
         return f"it cannot be told: {error.found}"
     except psycopg.Error as error:
         return f"it cannot be told: {str(error).strip()}"
+    record = recording.of_test(item)
     before = [test for test in equipment.since if test != item.nodeid]
-    also = f" (with what {', '.join(before)} left)" if changes and before and not _cleans(item) else ""
-    return (", ".join(changes) or "nothing that was committed") + also
-
-
-def _cleans(item: pytest.Item) -> bool:
-    return recording.of_test(item).cleaned
+    also = f" (with what {', '.join(before)} left)" if str(changes) and before and not record.cleaned else ""
+    told = (str(changes) or "nothing that was committed") + also
+    # What an older fixture wrote is gone: a test that misses it would look in vain for the reason.
+    return told + "".join(f"\nclean_database undid before the test what {found}" for found in record.found)
 
 
 def _foreign(item: pytest.Item) -> list[str]:

@@ -47,9 +47,7 @@ def pristine(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord]) ->
     used = [process for process in processes if process.used]
     cleaned = sum(1 for test in tests if test.cleaned)
     if not used:
-        return Item(
-            key, title, UNKNOWN, "no process that ran tests said how it ended", ("let the run come to its end",)
-        )
+        return Item(key, title, UNKNOWN, "no test had a database of ours, or its process died")
     unproven = [process for process in used if process.tables is None]
     if unproven:
         problems = [problem for process in unproven for problem in process.problems]
@@ -78,14 +76,14 @@ def connections(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord])
         *(what for process in processes for what in process.connections),
     ]
     if offenders:
-        remedy = ("close it where it was opened: with engine.connect() as connection: …",)
+        remedy = ("close it where it was opened: with engine.connect() as connection: …, or engine.dispose()",)
         return Item(key, title, FAILED, f"{len(offenders)} left", remedy, tuple(offenders))
     if any(process.used and not process.ended for process in processes):
         stopped = "the run was stopped, and what was open in the end was not looked at"
         return Item(key, title, UNKNOWN, stopped, ("let the run come to its end",))
     unseen = [p for process in processes for p in process.problems if p.startswith("connections")]
     if unseen or not any(process.used for process in processes):
-        return Item(key, title, UNKNOWN, "; ".join(unseen) or "the run was ended", ("let the run come to its end",))
+        return Item(key, title, UNKNOWN, "; ".join(unseen) or "no test had a database of ours")
     return Item(key, title, PASSED, "none")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 
 from sqlalchemy.engine import URL
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from pytest_pristine.postgres import connections, sessions
 from pytest_pristine.postgres.connections import Connection
@@ -31,7 +33,27 @@ def at_end(url: URL, begun: Sequence[tuple[float, str]], known: Collection[int])
         while left and time.monotonic() < deadline:
             time.sleep(_INTERVAL)
             left = _unknown(connection, known)
-    return [_told(each, begun, ahead) for each in left]
+    pooled = _pooled() if left else set()
+    return [
+        _told(each, begun, ahead)
+        for each in left
+        if each.in_transaction_since is not None or each.session.pid not in pooled
+    ]
+
+
+def _pooled() -> set[int]:
+    """Process ids of the sessions that pools of this process keep for the next who wants one: nobody forgot them."""
+    found = set()
+    for entry in gc.get_objects():
+        if issubclass(type(entry), ConnectionPoolEntry) and not entry.in_use and entry.dbapi_connection is not None:
+            connection = entry.driver_connection
+            # psycopg has the one, psycopg2 and asyncpg the others.
+            pid = getattr(getattr(connection, "info", None), "backend_pid", None)
+            asking = getattr(connection, "get_backend_pid", None) or getattr(connection, "get_server_pid", None)
+            pid = asking() if pid is None and asking is not None else pid
+            if pid is not None:
+                found.add(int(pid))
+    return found
 
 
 def _unknown(connection: Connection, known: Collection[int]) -> list[Open]:

@@ -73,7 +73,9 @@ def _of_one(evidence: Evidence) -> Item:
         return _item(checklist.UNKNOWN, f"models could not be compared: {evidence.problem}", remedy)
     if not evidence.heads:
         return _item(checklist.UNKNOWN, "the history has no revisions")
-    models = "the models are what the migrations make" if evidence.names_models else "env.py names no models"
+    models = (
+        "Alembic finds no difference between models and database" if evidence.names_models else "env.py names no models"
+    )
     return _item(checklist.PASSED, f"at {_at(evidence)} ({_heads(evidence)}); {models}")
 
 
