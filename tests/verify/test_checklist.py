@@ -223,6 +223,46 @@ def test_connections_of_others(tests: Tests) -> None:
     assert begun.endswith("last query: SELECT 'begun'")
 
 
+def test_a_pool_of_the_application_is_not_left(tests: Tests) -> None:
+    """What an engine of the application keeps in its pool is not left; what it has out is."""
+    run = tests("""
+    engines = []
+
+    def test_pools(postgres_url, clean_database):
+        engines.append(create_engine(postgres_url))
+        do(engines[0], "SELECT 1")
+    """)
+    assert item(run, "no connection").startswith("ok"), run.output
+    run = tests("""
+    left = []
+
+    def test_takes(postgres_url, clean_database):
+        left.append(create_engine(postgres_url).connect())
+        left[0].execute(text("SELECT 1"))
+    """)
+    assert item(run, "no connection").startswith("FAILED")
+
+
+def test_a_revision_that_is_no_head_any_more(tests: Tests, shop: Project) -> None:
+    """A project that takes its database back after the migrations is told so."""
+    shop.write("conftest.py", """
+        import pytest
+        from sqlalchemy import create_engine, text
+
+        @pytest.fixture(scope="session")
+        def apply_migrations(apply_migrations):
+            engine = create_engine(apply_migrations.url)
+            with engine.begin() as connection:
+                connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+            engine.dispose()
+            return apply_migrations
+    """)  # fmt: skip
+    run = tests(GOOD)
+    assert item(run, "migrations at head") == (
+        "FAILED    migrations at head, models and migrations agree: at 0000, which is not the head: 0001"
+    )
+
+
 def test_a_connection_of_a_fixture_is_not_left(tests: Tests) -> None:
     """A fixture of the session may hold a connection as long as it lives."""
     run = tests("""

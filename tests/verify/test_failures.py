@@ -125,6 +125,31 @@ def test_what_it_wrote(tests: Tests, statements: str, told: str) -> None:
     assert wrote(run) == told
 
 
+def test_a_test_that_does_not_clean(tests: Tests) -> None:
+    """Of a test that wrote nothing nothing is told, also before anything was restored."""
+    run = tests("""
+    def test_fails(postgres_engine):
+        assert False
+    """)
+    assert wrote(run) == "nothing that was committed"
+
+
+def test_what_was_undone_before_it(tests: Tests) -> None:
+    """What a fixture wrote before clean_database undid it is told, as the test may have missed it."""
+    run = tests("""
+    @pytest.fixture(scope="module")
+    def rows(postgres_engine):
+        do(postgres_engine, "INSERT INTO users (name) VALUES ('ada')")
+
+    def test_uses(rows, clean_database):
+        assert False
+    """)
+    assert wrote(run) == (
+        "nothing that was committed\nclean_database undid before the test what a fixture of test_users.py::test_uses "
+        "left users 1 row, sequence users_id_seq"
+    )
+
+
 def test_what_it_had_not_committed(tests: Tests) -> None:
     """What was not committed is not told; and who keeps others out of a table is."""
     run = tests("""

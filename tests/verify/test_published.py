@@ -54,6 +54,8 @@ def test_the_report(tests: Tests, shop: Project) -> None:
     }  # fmt: skip
     assert known["test_fails"]["message"] == "assert 1 == 2"
     assert "it is Sunday" in known["test_plain"]["message"]
+    # Its database was kept, and not restored.
+    assert [found["tables"][place] for place, _ in known["test_fails"]["wrote"]] == ["orders"]
     wrote = {found["tables"][place]: rows for place, rows in known["test_writes"]["wrote"]}
     assert list(wrote) == ["users"]
     assert known["test_writes"]["statements"] == 2

@@ -159,4 +159,6 @@ def equipment(config: pytest.Config) -> Equipment | None:
 def migrated(config: pytest.Config, database: Workspace) -> None:
     """Note what is known of the migrations of this process's database. A project may have one of its own making."""
     found = getattr(database, "migrated", None)
-    of_process(config).migrated = {} if found is None else found.as_dict()
+    from pytest_pristine.verify import migrations  # heavy, and loaded by now
+
+    of_process(config).migrated = {} if found is None else migrations.now(database.url, found.as_dict())

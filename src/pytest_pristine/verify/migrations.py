@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.engine import URL
 
 from pytest_pristine.migrations.evidence import Evidence
+from pytest_pristine.postgres import connections
 from pytest_pristine.verify import checklist
 from pytest_pristine.verify.checklist import Item
 from pytest_pristine.verify.records import ProcessRecord
@@ -16,6 +20,28 @@ _TELLS_NOTHING = "the project's own migrator tells nothing"
 _TARGET = "pristine_alembic_target = head, or Alembic(target=…), decides how far migrations go"
 _BUILD_ON = "have apply_migrations use migrated_database() with Alembic, or hand on what Alembic.migrate() gives"
 _ANEW = "pytest --pristine-create-db --pristine-migrations-process=child migrates anew and looks again"
+
+
+def now(url: URL, data: dict[str, Any]) -> dict[str, Any]:
+    """The evidence with the revisions at which the database of the tests is now: a project may have changed them since.
+
+    Args:
+        url: The database.
+        data: The evidence of its migrations; see `Evidence.as_dict`.
+
+    Raises:
+        UnreachableError: There is no connection to be had.
+    """
+    if not data:
+        return data
+    with connections.connect(url, "look") as connection:
+        # A version table of another name is looked at when the database is made, and not again.
+        if connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,):
+            return data
+        current = sorted(str(row[0]) for row in connection.execute("SELECT version_num FROM alembic_version"))
+    if set(current) == set(data["current"]):
+        return data
+    return {**data, "current": current, "has_head": set(data["heads"]) <= set(current)}
 
 
 def judge(processes: Sequence[ProcessRecord]) -> Item:
