@@ -27,7 +27,8 @@ _COUNTED_BY = {
     _CALLED: "pg_stat_get_function_calls",
 }
 _ALL_OF = sql.SQL("(SELECT string_agg(coalesce({}(o), 0)::text, ',') FROM unnest({}::oid[]) o)")
-# To look at each session takes longer than to ask for their number.
+# To look at each session takes longer than to ask for their number. It is asked first: one that ends just then has told
+# its counts before it is gone.
 _SESSIONS = sql.SQL("pg_stat_get_db_numbackends((SELECT oid FROM pg_database WHERE datname = current_database()))")
 _OTHERS = """
     SELECT count(*) FROM pg_stat_activity
@@ -107,7 +108,7 @@ class Counters:
         row = self.connection.execute(query, prepare=True).fetchone()
         if row is None:
             raise AssertionError("a SELECT without FROM has one row")
-        *texts, number = row
+        number, *texts = row
         self._count_sessions(int(str(number)))
         moved = Moved()
         for (name, some), text in zip(oids.items(), texts, strict=True):
@@ -134,7 +135,7 @@ class Counters:
     def _composed(self, oids: Mapping[str, Sequence[int]]) -> tuple[bytes, Mapping[str, Sequence[int]]]:
         """The query, composed once: that takes longer than asking it."""
         parts = [_ALL_OF.format(sql.SQL(_COUNTED_BY[name]), _array(some)) for name, some in oids.items()]
-        query = sql.SQL("SELECT ") + sql.SQL(", ").join([*parts, _SESSIONS])
+        query = sql.SQL("SELECT ") + sql.SQL(", ").join([_SESSIONS, *parts])
         return query.as_bytes(self.connection), oids
 
 
