@@ -20,7 +20,7 @@ from pytest_pristine.isolation.isolation import Isolation
 from pytest_pristine.postgres import capabilities, connections, engines
 from pytest_pristine.servers.cluster import Cluster
 from pytest_pristine.verify.schema_coverage.coverage import SchemaCoverage
-from tests.conftest import Server, new_cluster, new_database, new_role
+from tests.conftest import EXTENSION, Server, new_cluster, new_database, new_role
 
 SCHEMA = r"""
     CREATE TYPE status AS ENUM ('new', 'paid', 'sent', 'lost');
@@ -120,7 +120,7 @@ def observed(server: Server, log: Path | None, role: URL | None = None) -> Itera
     """A database with the schema, observed by a role."""
     with new_database(server, str(role.username) if role else None) as made:
         with server.connect(url=made) as client:
-            client.execute("CREATE EXTENSION btree_gist")
+            client.execute(f"CREATE EXTENSION {EXTENSION}".encode())
         url = made.set(username=role.username, password=role.password) if role else made
         with server.connect(url=url) as client:
             client.execute(SCHEMA.encode())
