@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import CALLED, MAJOR, Project, Run
+from tests.conftest import CALLED, Project, Run
 from tests.verify.conftest import PLAIN, Tests
 
 GOOD = """
@@ -277,7 +277,6 @@ def test_a_connection_of_a_fixture_is_not_left(tests: Tests) -> None:
     assert item(run, "no connection").startswith("ok"), run.output
 
 
-@pytest.mark.skipif(MAJOR < 16, reason="one version is enough: what is prepared is not told by the version")
 def test_what_a_test_leaves_behind(tests: Tests) -> None:
     """A session that a test leaves with an advisory lock counts as left."""
     run = tests("""
