@@ -98,11 +98,14 @@ def _prove(equipment: Equipment, record: TestRecord, node: pytest.Item) -> None:
 
 def _keep(equipment: Equipment, record: TestRecord, node: pytest.Item) -> None:
     """Keep the database of a failed test as it is, if there is room for it."""
-    limit = equipment.settings.keep_failed.value
+    import psycopg  # heavy, and loaded by now
+
+    limit, name = equipment.settings.keep_failed.value, ""
 
     def keep() -> bool:
-        record.kept = equipment.workspace.keep(node.nodeid, limit)
-        return bool(record.kept)
+        nonlocal name
+        name = equipment.workspace.keep(node.nodeid, limit)
+        return bool(name)
 
     try:
         changes = equipment.isolation.describe()
@@ -111,8 +114,13 @@ def _keep(equipment: Equipment, record: TestRecord, node: pytest.Item) -> None:
         equipment.isolation.put_aside(keep)
     except PristineError as error:
         recording.of_process(node.config).problems.append(f"the database of {node.nodeid} is not kept: {error.found}")
+    except psycopg.Error as error:
+        said = str(error).strip()
+        recording.of_process(node.config).problems.append(f"the database of {node.nodeid} is not kept: {said}")
     # The first failures tell most: when there is no more room, no more is asked.
-    equipment.keeps = bool(record.kept)
+    equipment.keeps = bool(name)
+    # It may have one from when it was run before.
+    record.kept = name or record.kept
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_pristine.plugin import options, proving, recording
+from pytest_pristine.errors import SettingError
+from pytest_pristine.plugin import options, proving, recording, state
 
 if TYPE_CHECKING:
     from pytest_pristine.report.collected import Collected
@@ -27,6 +28,9 @@ class Collector:
         self._began = time.time()
         self._reports: list[dict[str, Any]] = []
         self._processes: list[dict[str, Any]] = []
+        # Workers of pytest-xdist that died, and processes that came to their end.
+        self._died: list[str] = []
+        self._ended: list[str] = [state.worker_name(config)]
         self._collected: Collected | None = None
         self._items: list[Item] = []
         self._notes: list[str] = []
@@ -47,13 +51,29 @@ class Collector:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - a class of pytest-xdist
         """Take what a worker says in the end; one that died says nothing."""
-        data = getattr(node, "workeroutput", {}).get(recording.OUTPUT)
-        if data is not None:
-            self._processes.append(data)
+        output = getattr(node, "workeroutput", None)
+        (self._died if output is None else self._ended).append(str(node.gateway.id))
+        if output is not None and recording.OUTPUT in output:
+            self._processes.append(output[recording.OUTPUT])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Judge the run, and write the reports: before pytest writes its own."""
+        try:
+            self._conclude(session)
+        except Exception as error:  # noqa: BLE001 - a run does not break of what is told of it
+            said = str(proving.cleaned(self._config, f"{type(error).__name__}: {error}"))
+            self._notes.append(f"the checklist is not whole: {said}")
+            if self._is_strict() and session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _is_strict(self) -> bool:
+        try:
+            return options.read(self._config).strict.value
+        except SettingError:
+            return True  # whatever it was meant to say
+
+    def _conclude(self, session: pytest.Session) -> None:
         proving.finish(self._config, ended=False)
         if recording.has_process(self._config):
             self._processes.append(proving.process(self._config).as_dict())
@@ -63,6 +83,8 @@ class Collector:
         from pytest_pristine.report import collected  # the same
 
         self._collected = collected.of(self._began, self._reports, self._processes)
+        ran = [record.worker for record in self._collected.records.values()]
+        self._collected.silent = [each for each in dict.fromkeys([*self._died, *ran]) if each not in self._ended]
         if self._collected.is_ours:
             self._items = judging.judge(self._config, self._collected)
             self._notes = judging.publish(self._config, self._collected, self._items)
@@ -73,7 +95,7 @@ class Collector:
         if session.exitstatus != pytest.ExitCode.OK:
             return
         unproven = [item for item in self._items if item.state != "passed"]
-        if options.read(self._config).strict.value and unproven:
+        if self._is_strict() and unproven:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             self._notes.append(f"pristine_strict: {len(unproven)} of {len(self._items)} items are not proven")
         elif any(item.key == "schema" for item in unproven):
@@ -81,14 +103,14 @@ class Collector:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the checklist."""
-        if self._collected is None or not self._items:
+        if not self._items and not self._notes:
             return
         from pytest_pristine.plugin import judging  # most runs have nothing to show
         from pytest_pristine.report import terminal  # the same
 
-        kept = judging.kept(self._config, self._collected)
-        strict, verbosity = options.read(self._config).strict.value, self._config.get_verbosity()
-        lines = list(terminal.lines(self._items, kept, self._notes, verbosity, strict=strict))
+        kept = [] if self._collected is None else judging.kept(self._config, self._collected)
+        verbosity = self._config.get_verbosity()
+        lines = list(terminal.lines(self._items, kept, self._notes, verbosity, strict=self._is_strict()))
         if not lines:
             return
         terminalreporter.write_sep("=", "pristine")

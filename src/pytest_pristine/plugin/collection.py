@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 _HOME = "pytest_pristine.plugin.fixtures"
 # Those that give a database, which a project may replace by something that is no Postgres.
 DATABASES = ("postgres_engine", "postgres_url", "postgres_async_engine")
-_SERVER, _DATABASE = "postgres_server", "apply_migrations"
+_SERVER, _DATABASE, _CLEAN = "postgres_server", "apply_migrations", "clean_database"
+# What all of ours build on that give a database.
+_WATCHED = "_pristine_isolation"
 # Options of runs that collect tests and do not run them. The plugins that have them may be switched off.
 _RUN_NO_TEST = ("collectonly", "setupplan", "showfixtures", "show_fixtures_per_test")
 
@@ -33,14 +35,7 @@ def needs_server(item: pytest.Item) -> bool:
 
 def needs_database(item: pytest.Item) -> bool:
     """Whether it asks for `apply_migrations`, and that is ours or one that builds on it."""
-    if _DATABASE not in getattr(item, "fixturenames", ()):
-        return False
-    for definition in reversed(_definitions(item, _DATABASE)):
-        if definition.func.__module__ == _HOME:
-            return True
-        if _DATABASE not in definition.argnames:
-            return False
-    return False
+    return _reaches(item, _DATABASE)
 
 
 def names_ours(item: pytest.Item) -> bool:
@@ -50,8 +45,26 @@ def names_ours(item: pytest.Item) -> bool:
 
 
 def cleans(item: pytest.Item) -> bool:
-    """Whether the test asks for `clean_database` by name. It may do so while it runs, too."""
-    return "clean_database" in getattr(item, "fixturenames", ())
+    """Whether the test asks for `clean_database` by name, ours or one that builds on it. It may do so later, too."""
+    return _reaches(item, _CLEAN)
+
+
+def has_used(item: pytest.Item) -> bool:
+    """Whether the test has come to a database of ours by now; `getfixturevalue` gives fixtures that nobody foresaw."""
+    request = getattr(item, "_request", None)
+    return _WATCHED in getattr(request, "_fixture_defs", ())
+
+
+def _reaches(item: pytest.Item, name: str) -> bool:
+    """Whether the test asks for a fixture, and that is ours or one that builds on it."""
+    if name not in getattr(item, "fixturenames", ()):
+        return False
+    for definition in reversed(_definitions(item, name)):
+        if definition.func.__module__ == _HOME:
+            return True
+        if name not in definition.argnames:
+            return False
+    return False
 
 
 def _definitions(item: pytest.Item, name: str) -> Sequence[pytest.FixtureDef[object]]:

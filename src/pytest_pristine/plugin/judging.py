@@ -24,7 +24,7 @@ def judge(config: pytest.Config, collected: Collected) -> list[Item]:
     from pytest_pristine.verify.schema_coverage import totals  # the same
     from pytest_pristine.verify.sqlite_guard import verdict  # the same
 
-    tests, processes = list(collected.records.values()), collected.processes
+    tests, processes, silent = list(collected.records.values()), collected.processes, collected.silent
     server = state.found(config)
     described, product = ("", "") if server is None else (str(server), server.capabilities.product)
     settings = options.read(config)
@@ -33,9 +33,9 @@ def judge(config: pytest.Config, collected: Collected) -> list[Item]:
         cleanliness.postgres(described, product, tests),
         migrations.judge(processes),
         measuring.judge(config),
-        cleanliness.pristine(tests, processes),
-        verdict.judge(tests, processes),
-        cleanliness.connections(tests, processes),
+        cleanliness.pristine(tests, processes, silent),
+        verdict.judge(tests, processes, silent),
+        cleanliness.connections(tests, processes, silent),
         skips.judge(skipping.skipped(config)),
         *([] if schema is None else [schema]),
     ]

@@ -55,7 +55,7 @@ def process(config: pytest.Config) -> ProcessRecord:
     """What was recorded of this process, without the server's password."""
     from pytest_pristine.verify.records import ProcessRecord  # most runs have nothing to record
 
-    return ProcessRecord.read(_cleaned(config, recording.of_process(config).as_dict()))
+    return ProcessRecord.read(cleaned(config, recording.of_process(config).as_dict()))
 
 
 def observe(item: pytest.Item, report: pytest.TestReport) -> None:
@@ -64,6 +64,9 @@ def observe(item: pytest.Item, report: pytest.TestReport) -> None:
         return
     record = recording.of_test(item)
     equipment = recording.equipment(item.config)
+    if equipment is not None and not record.ours and collection.has_used(item):
+        record.ours = True
+        equipment.note_writer(record)
     if report.failed and report.when != "teardown":
         recording.fail(item)
         if equipment is not None and record.ours:
@@ -72,16 +75,16 @@ def observe(item: pytest.Item, report: pytest.TestReport) -> None:
         return
     record.foreign += _foreign(item)
     if equipment is not None:
-        _sum_up(equipment, record, item)
+        with _noting(recording.of_process(item.config).problems, f"what {item.nodeid} did"):
+            _sum_up(equipment, record, item)
     if record.ours or record.sqlite or record.foreign:
-        setattr(report, recording.ATTRIBUTE, _cleaned(item.config, record.as_dict()))
+        setattr(report, recording.ATTRIBUTE, cleaned(item.config, record.as_dict()))
 
 
-def _cleaned(config: pytest.Config, data: dict[str, Any]) -> dict[str, Any]:
+def cleaned(config: pytest.Config, data: Any) -> Any:  # noqa: ANN401 - whatever JSON has
     """A record without the server's password: statements may hold it, and what sessions ran last."""
     server = state.found(config)
-    cleaned: dict[str, Any] = data if server is None else redaction.clean(data, server.url)
-    return cleaned
+    return data if server is None else redaction.clean(data, server.url)
 
 
 def _told(equipment: Equipment, item: pytest.Item) -> list[tuple[str, str]]:
@@ -99,14 +102,12 @@ def _told(equipment: Equipment, item: pytest.Item) -> list[tuple[str, str]]:
 
 def _written(equipment: Equipment, item: pytest.Item) -> str:
     """What a test has committed so far, in words."""
-    import psycopg  # heavy, and loaded by now
-
     try:
         changes = equipment.isolation.describe()
     except PristineError as error:
         return f"it cannot be told: {error.found}"
-    except psycopg.Error as error:
-        return f"it cannot be told: {str(error).strip()}"
+    except Exception as error:  # noqa: BLE001 - the failure itself must be told, whatever becomes of this
+        return f"it cannot be told: {str(error).strip() or type(error).__name__}"
     record = recording.of_test(item)
     before = [test for test in equipment.since if test != item.nodeid]
     also = f" (with what {', '.join(before)} left)" if str(changes) and before and not record.cleaned else ""
@@ -173,8 +174,8 @@ def _prove(equipment: Equipment, process: ProcessRecord) -> None:
     isolation, proof = equipment.isolation, equipment.isolation.proof
     spent = proof.spent
     left = isolation.prepare()
-    # A test that somebody interrupted was not undone before.
-    if process.ended and (left.rows or left.others):
+    # A test that somebody interrupted was not undone before; those that ask for no restore never are.
+    if (process.ended or equipment.since) and (left.rows or left.others):
         process.differences.append(f"{equipment.who()} left {left}")
     if proof.mode == "off":
         return
@@ -188,12 +189,10 @@ def _prove(equipment: Equipment, process: ProcessRecord) -> None:
 
 @contextlib.contextmanager
 def _noting(problems: list[str], what: str) -> Generator[None, None, None]:
-    """Have a problem noted: evidence that could not be had is none."""
-    import psycopg  # heavy, and loaded by now
-
+    """Have a problem noted: evidence that could not be had is none, and a run does not break of it."""
     try:
         yield
     except PristineError as error:
         problems.append(f"{what}: {error.found}")
-    except psycopg.Error as error:
-        problems.append(f"{what}: {str(error).strip()}")
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        problems.append(f"{what}: {str(error).strip() or type(error).__name__}")

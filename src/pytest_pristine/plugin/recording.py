@@ -66,6 +66,10 @@ class Equipment:
     def note(self, test: TestRecord) -> None:
         """Note that a test begins."""
         self.begun.append((test.began, test.test))
+        self.note_writer(test)
+
+    def note_writer(self, test: TestRecord) -> None:
+        """Note a test that may write, unless it is undone."""
         if test.ours and not test.cleaned:
             self.since.append(test.test)
 
@@ -98,9 +102,7 @@ def begin(item: pytest.Item) -> TestRecord:
         cleaned=collection.cleans(item),
     )
     if before is not None:
-        for name in ("found", "leftovers", "differences", "connections", "sqlite", "foreign"):
-            getattr(record, name).extend(getattr(before, name))
-        record.kept = before.kept
+        record.take_up(before)
     item.stash[_TEST], item.stash[_FAILED] = record, False
     item.config.stash[_CURRENT] = record
     return record

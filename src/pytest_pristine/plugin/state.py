@@ -134,7 +134,8 @@ def describe(config: pytest.Config) -> list[str]:
     config.stash[_DESCRIBED] = True
     from pytest_pristine.isolation import ways  # heavy, and loaded by now
 
-    if config.get_verbosity() < 0 or config.option.no_header:
+    # Without pytest's terminal there is no such option.
+    if config.get_verbosity() < 0 or getattr(config.option, "no_header", True):
         return []
     preferred = [rejection for rejection in server.server.passed_over if rejection.notable]
     parts = [

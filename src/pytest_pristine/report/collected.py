@@ -48,12 +48,14 @@ class Collected:
         outcomes: All tests, in the order in which they ended, by node id.
         records: What was recorded of those that are ours, by node id.
         processes: What those processes said that came to their end.
+        silent: Names of workers that did not say how they ended: they died, or the run ended before them.
     """
 
     began: float
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     records: dict[str, TestRecord] = field(default_factory=dict)
     processes: list[ProcessRecord] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
 
     @property
     def is_ours(self) -> bool:
@@ -81,7 +83,9 @@ def of(began: float, reports: Sequence[Mapping[str, Any]], processes: Sequence[d
             setattr(test, report["when"], report["seconds"])
         _note(test, report)
         if report["record"] is not None:
-            record = TestRecord.read(report["record"])
+            record, before = TestRecord.read(report["record"]), collected.records.get(report["record"]["test"])
+            if before is not None:
+                record.take_up(before)
             collected.records[record.test] = record
             test.worker = record.worker
     return collected

@@ -33,8 +33,14 @@ def postgres(described: str, product: str, tests: Sequence[TestRecord]) -> Item:
     return Item(key, title, PASSED, described)
 
 
-def pristine(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord]) -> Item:
-    """Whether the database was pristine after every test, and that was proven."""
+def pristine(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord], silent: Sequence[str] = ()) -> Item:
+    """Whether the database was pristine after every test, and that was proven.
+
+    Args:
+        tests: What is known of the tests.
+        processes: What is known of the processes that ran them.
+        silent: Workers that did not say how they ended.
+    """
     key, title = "pristine", "database pristine after every test"
     offenders = [*_left(tests), *(what for process in processes for what in process.differences)]
     if offenders:
@@ -49,8 +55,9 @@ def pristine(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord]) ->
     if not used:
         return Item(key, title, UNKNOWN, "no test had a database of ours, or its process died")
     unproven = [process for process in used if process.tables is None]
-    if unproven:
+    if unproven or silent:
         problems = [problem for process in unproven for problem in process.problems]
+        problems += [_unheard(worker) for worker in silent]
         why = "; ".join(problems) or "proofs are switched off, or the run was ended"
         remedy = ("let the run come to its end, with pristine_proof = sampled or always",)
         return Item(key, title, UNKNOWN, f"{_number(cleaned, 'test')} restored, and not proven: {why}", remedy)
@@ -68,8 +75,14 @@ def _left(tests: Sequence[TestRecord]) -> Iterator[str]:
             yield f"{test.test} could not be undone: {test.blocked}"
 
 
-def connections(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord]) -> Item:
-    """Whether tests gave back all that they opened."""
+def connections(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord], silent: Sequence[str] = ()) -> Item:
+    """Whether tests gave back all that they opened.
+
+    Args:
+        tests: What is known of the tests.
+        processes: What is known of the processes that ran them.
+        silent: Workers that did not say how they ended.
+    """
     key, title = "connections", "no connection left open or in a transaction"
     offenders = [
         *(f"{test.test} left {what}" for test in tests for what in (*test.connections, *test.leftovers)),
@@ -82,9 +95,14 @@ def connections(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord])
         stopped = "the run was stopped, and what was open in the end was not looked at"
         return Item(key, title, UNKNOWN, stopped, ("let the run come to its end",))
     unseen = [p for process in processes for p in process.problems if p.startswith("connections")]
+    unseen += [_unheard(worker) for worker in silent]
     if unseen or not any(process.used for process in processes):
         return Item(key, title, UNKNOWN, "; ".join(unseen) or "no test had a database of ours")
     return Item(key, title, PASSED, "none")
+
+
+def _unheard(worker: str) -> str:
+    return f"{worker} did not say how it ended"
 
 
 def _number(count: int, what: str) -> str:

@@ -89,6 +89,13 @@ class TestRecord:
         """The record as JSON has it."""
         return asdict(self)
 
+    def take_up(self, before: TestRecord) -> None:
+        """Go on with what was found when the same test ran before: it is run again, or by several workers."""
+        for name in ("found", "leftovers", "differences", "connections", "sqlite", "foreign"):
+            known = getattr(before, name)
+            setattr(self, name, [*known, *(each for each in getattr(self, name) if each not in known)])
+        self.blocked, self.kept = self.blocked or before.blocked, self.kept or before.kept
+
     @classmethod
     def read(cls, data: dict[str, Any]) -> TestRecord:
         """A record from what `as_dict` gave."""

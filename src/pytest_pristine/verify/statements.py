@@ -21,6 +21,8 @@ from pytest_pristine.verify.records import Shape
 _BEGAN = "pristine_began"
 # Characters of a statement and of its parameters that are shown.
 _LONGEST_SQL, _LONGEST_PARAMETERS = 600, 200
+# Sets of parameters that are shown of a statement that is run with many.
+_SETS = 3
 _DIALECT = "postgresql"
 # Up to where the text of a statement begins.
 _INDENT = " " * 23
@@ -54,7 +56,7 @@ class Statement:
             "failed" if self.error else "" if self.rows < 0 else f"{self.rows} {'row' if self.rows == 1 else 'rows'}"
         )
         sql = _shortened(" ".join(self.sql.split()), _LONGEST_SQL)
-        given = f"  {_shortened(repr(self.parameters), _LONGEST_PARAMETERS)}" if parameters and self.parameters else ""
+        given = f"  {_shortened(_told(self.parameters), _LONGEST_PARAMETERS)}" if parameters and self.parameters else ""
         error = f"\n{_INDENT}{self.error}" if self.error else ""
         return f"{self.seconds * 1000:8.1f} ms  {ended:<8}  {sql}{given}{error}"
 
@@ -159,6 +161,16 @@ def _ended(connection: Connection) -> float:
     """Seconds since the statement of a connection began that began last."""
     began: Sequence[float] = connection.info.get(_BEGAN) or ()
     return time.perf_counter() - connection.info[_BEGAN].pop() if began else 0.0
+
+
+def _told(parameters: object) -> str:
+    """Parameters as text; of many sets of them the first ones."""
+    many = len(parameters) if isinstance(parameters, list) else 0
+    try:
+        text = repr(parameters[:_SETS] if isinstance(parameters, list) else parameters)
+    except Exception as error:  # noqa: BLE001 - they are the application's, whose repr may do anything
+        return f"(parameters that cannot be shown: {type(error).__name__})"
+    return f"{many} sets, {text}" if many > _SETS else text
 
 
 def _shortened(text: str, size: int) -> str:

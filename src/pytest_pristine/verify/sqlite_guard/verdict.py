@@ -13,12 +13,13 @@ TITLE = "no SQLite connection"
 NOT_WATCHED = "was not watched"
 
 
-def judge(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord]) -> Item:
+def judge(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord], silent: Sequence[str] = ()) -> Item:
     """Whether guarded tests did without SQLite.
 
     Args:
         tests: What is known of the tests that ran.
         processes: What is known of the processes that ran them.
+        silent: Workers that did not say how they ended.
     """
     watched = [test for test in tests if test.watched]
     offenders = [f"{test.test}: {use}" for test in tests for use in test.sqlite]
@@ -31,6 +32,8 @@ def judge(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord]) -> It
     escaped = [each for process in processes for each in process.problems if NOT_WATCHED in each]
     if escaped:
         return Item(KEY, TITLE, UNKNOWN, f"{_many(escaped, 'process')} not watched: {escaped[0]}")
+    if silent:
+        return Item(KEY, TITLE, UNKNOWN, "; ".join(f"{worker} did not say how it ended" for worker in silent))
     left = len(tests) - len(watched)
     others = f"; {left} {'others were' if left > 1 else 'other was'} not" if left else ""
     return Item(KEY, TITLE, PASSED, f"{_many(watched, 'test')} watched, with the processes they started{others}")
