@@ -10,8 +10,10 @@ from pytest_pristine.errors import UnprovenError
 from pytest_pristine.isolation import manifest
 from pytest_pristine.isolation.changes import Changes
 from pytest_pristine.isolation.isolation import Isolation
+from pytest_pristine.isolation.manifest import Difference, Manifest
 from pytest_pristine.isolation.proof import ALWAYS, OFF, SAMPLED, Proof
 from pytest_pristine.isolation.restored import Written
+from pytest_pristine.postgres.connections import Connection
 from tests.isolation.conftest import MakePlace, Place
 
 SHOP = """
@@ -124,6 +126,57 @@ def test_who_writes_after_the_restore(place: MakePlace) -> None:
     assert made.rebuilds == 0
     isolation.restore("test_two")
     assert isolation.prove() == []
+
+
+def test_rows_of_a_large_table(one_place: MakePlace) -> None:
+    """The row that does not belong is shown, however many there are, and although younger ones belong."""
+    made = one_place(
+        "CREATE TABLE words (id int PRIMARY KEY, word text); "
+        "INSERT INTO words SELECT n, 'word ' || n FROM generate_series(1, 3000) n"
+    )
+    isolation = proven(made)
+    isolation.restore("test_one")
+    made.run("INSERT INTO words VALUES (9000, 'a\tb')")
+    changes = isolation._watch.changes
+    blind(isolation)
+    isolation.restore("test_two")
+    isolation._watch.changes = changes  # type: ignore[method-assign]
+    made.run("UPDATE words SET word = 'x' WHERE id = 7")
+    isolation.restore("test_three")
+    with pytest.raises(UnprovenError) as caught:
+        isolation.prove()
+    assert caught.value.found.startswith("words has a row more: (9000,")
+    assert caught.value.found.endswith(", written by test_two")
+
+
+def test_a_miss_beside_others(one_place: MakePlace) -> None:
+    """A row that was written before the restore was missed, whoever has written anything anywhere since."""
+    made = one_place(SHOP)
+    isolation = proven(made)
+    isolation.restore("test_one")
+    made.run("INSERT INTO users (name) VALUES ('ada')")
+    blind(isolation)
+    isolation.restore("test_two")
+    made.run("SELECT pg_current_xact_id()")
+    with pytest.raises(UnprovenError):
+        isolation.prove()
+    assert made.rebuilds == 1
+
+
+def test_who_writes_while_it_is_proven(one_place: MakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written between the look at the server and the comparison is told as late, not laid to the restore."""
+    made = one_place(SHOP)
+    isolation = proven(made)
+    isolation.restore("test_one")
+    compare = Manifest.differences
+
+    def late(manifest: Manifest, connection: Connection) -> list[Difference]:
+        made.run("INSERT INTO users (name) VALUES ('late')")
+        return compare(manifest, connection)
+
+    monkeypatch.setattr(Manifest, "differences", late)
+    assert "users has a row more: (1,late)" in isolation.prove()
+    assert made.rebuilds == 0
 
 
 def test_after_the_database_was_made_anew(place: MakePlace) -> None:

@@ -9,8 +9,12 @@ from typing import Protocol
 from pytest_pristine.isolation.catalogue import Relation
 from pytest_pristine.isolation.freshness import Fresh
 from pytest_pristine.isolation.schema import SchemaChanges
+from pytest_pristine.postgres import snapshots
 from pytest_pristine.postgres.snapshots import Snapshot
 from pytest_pristine.postgres.wal import Write
+
+# How many different halves of ids there are: they begin again after that.
+_IDS = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,15 @@ class Mark:
     position: str
     is_told: bool
     own: tuple[int, ...] = ()
+
+    def precedes(self, writer: int) -> bool:
+        """Whether a transaction had ended by then.
+
+        Args:
+            writer: The lower half of its id, which a row has.
+        """
+        behind = (snapshots.lower(self.following) - writer) % _IDS
+        return 0 < behind < _IDS // 2 and all(snapshots.lower(xid) != writer for xid in self.open)
 
     def fresh(self, own: Sequence[int]) -> Fresh:
         """Which rows were written since.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
 
 from psycopg import sql
 
@@ -21,6 +22,8 @@ from pytest_pristine.postgres.connections import Connection
 _DIGESTED = 10_000
 # Rows that a difference shows, and characters of each.
 _SHOWN, _LONGEST = 3, 200
+# Bytes of a table's rows up to which they are held in memory.
+_IN_MEMORY = 1 << 20
 # Relations that one statement asks about: planning takes longer than in proportion to their number.
 _TOGETHER = 64
 
@@ -39,7 +42,8 @@ _STAND = sql.SQL(
     WHERE pg_sequence_last_value(oid) IS DISTINCT FROM value
     """
 )
-_STRANGERS = sql.SQL("SELECT ROW(t.*)::text, t.xmin::text FROM ONLY {} t LIMIT 1000")
+# All rows as they are kept, each with its text and the transaction that wrote it, the youngest first.
+_WRITTEN = sql.SQL("COPY (SELECT {}ROW(t.*)::text, t.xmin::text FROM ONLY {} t ORDER BY age(t.xmin), t.ctid) TO STDOUT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class Manifest:
             present.lines.close()
         before = Counter(self.baseline.rows.get(table.oid, ()))
         new, lost = there - before, (before - there).total()
-        strangers = self._strangers(connection, table, new.total())
+        strangers = self._strangers(connection, table, new)
         shown = ", ".join(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…" for text, _ in strangers[:_SHOWN])
         parts = [
             *([f"{_rows(new.total())} more: {shown}"] if new else []),
@@ -125,13 +129,29 @@ class Manifest:
         writers = sorted({int(xid) for _, xid in strangers})
         return Difference(f"{table} has {' and '.join(parts) or 'other rows'}", tuple(writers))
 
-    def _strangers(self, connection: Connection, table: Relation, number: int) -> Sequence[tuple[str, str]]:
-        """The youngest rows, which are those that do not belong, as text, each with the transaction that wrote it."""
-        if not number:
-            return []
-        rows = connection.execute(_STRANGERS.format(table.identifier)).fetchall()
-        young = sorted(((str(text), str(xid)) for text, xid in rows), key=lambda row: -int(row[1]))
-        return young[:number]
+    def _strangers(self, connection: Connection, table: Relation, new: Counter[bytes]) -> Sequence[tuple[str, str]]:
+        """The rows that do not belong, as text, each with the transaction that wrote it; of equal ones the youngest."""
+        left = Counter(new)
+        found: list[tuple[str, str]] = []
+        if not left:
+            return found
+        columns = sql.SQL("").join(sql.SQL("{}, ").format(sql.Identifier(name)) for name in table.columns)
+        with (
+            connection.cursor() as cursor,
+            cursor.copy(_WRITTEN.format(columns, table.identifier)) as copy,
+            SpooledTemporaryFile(max_size=_IN_MEMORY) as lines,
+        ):
+            for data in copy:
+                lines.write(data)
+            lines.seek(0)
+            for line in lines:
+                # Within a field a tab is written as two characters.
+                *fields, text, xid = line.rstrip(b"\n").split(b"\t")
+                row = b"\t".join(fields) + b"\n"
+                if left[row]:
+                    left[row] -= 1
+                    found.append((text.decode(), xid.decode()))
+        return found
 
     def _asking(self, relations: Sequence[Relation]) -> Iterator[sql.Composed]:
         sequences = [each for each in relations if each.kind == SEQUENCE]
