@@ -196,7 +196,7 @@ class Isolation:
             look = self._watch.look(self._mark)
             if look.blocking:
                 raise blockers.explain(self._watch.connection, 0, pids=[int(who.split()[0]) for who in look.blocking])
-            if look.snapshot == self._mark.foretold and not look.moved:
+            if not look.moved and look.snapshot == self._mark.foretold:
                 return description.Description()
             moment = self._watch.moment(look, self._mark)
             changes = self._watch.changes(self._mark, moment)
