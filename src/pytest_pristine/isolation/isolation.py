@@ -11,27 +11,25 @@ from dataclasses import replace
 from typing import Protocol
 
 import psycopg
-from psycopg import errors
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import (
     PristineError,
-    PrivilegeError,
     RestoreBlockedError,
     RestoreError,
     UnprovenError,
     UnreachableError,
 )
-from pytest_pristine.isolation import blockers, description, gate, restore, restore_as_owner, schema, session
+from pytest_pristine.isolation import blockers, description, gate, restore, restore_as_owner, schema
 from pytest_pristine.isolation.baseline import Baseline
 from pytest_pristine.isolation.catalogue import TABLE, Coverage, Relation
 from pytest_pristine.isolation.changes import Changes, Moment
 from pytest_pristine.isolation.freshness import EVERYTHING, Fresh
 from pytest_pristine.isolation.leftovers import Leftovers, Treatment
+from pytest_pristine.isolation.opening import BLOCKED, Opener
 from pytest_pristine.isolation.proof import OFF, Proof
 from pytest_pristine.isolation.restored import Restored, Spoiled, Written
-from pytest_pristine.isolation.watch import Watch
-from pytest_pristine.postgres import connections, wal
+from pytest_pristine.postgres import wal
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.postgres.connections import Connection
 
@@ -45,8 +43,6 @@ _PASSES = 4
 _BULK = 512 * 1024
 
 _log = logging.getLogger("pytest_pristine")
-
-_BLOCKED = (errors.LockNotAvailable, errors.DeadlockDetected)
 
 
 def _nothing(_: Connection) -> None:
@@ -100,54 +96,23 @@ class Isolation:
         """
         self._url = url
         self._coverage = coverage
-        self._capabilities = capabilities
+        self._opener = Opener(url, capabilities, timeout, hold, uncounted)
         self._replica = capabilities.replica
         self._timeout = timeout
         self._rebuild = rebuild
-        self._hold = hold
-        self._uncounted = uncounted
         self._pid = os.getpid()
         # One test's fixtures may run in another thread than the next one's.
         self._lock = threading.Lock()
         self._ended = False
         self._listeners: list[Callable[[], None]] = []
         self._is_spoiled = False
-        self._kept: dict[str, str] = {}
         self._leftovers = Leftovers(timeout, self._tell)
-        self._watch = self._record()
+        self._watch = self._opener.record(self._begin(), coverage)
         self._restorer: Restorer = (
             restore_as_owner.restore if not self._replica or self._watch.has_hidden else restore.restore
         )
         self._mark = self._watch.mark
         self.proof = Proof(proof, self._watch.manifest(digests=proof != OFF))
-
-    def _record(self) -> Watch:
-        """Record the baseline on one connection, and be ready to restore it on another."""
-        connection = self._begin()
-        try:
-            return self._record_on(connection, connections.connect(self._url, "read"))
-        except BaseException:
-            connection.close()
-            raise
-
-    def _record_on(self, connection: Connection, reading: Connection) -> Watch:
-        try:
-            session.prepare(reading, self._capabilities, self._timeout, self._kept, uncounted=self._uncounted)
-            return Watch.begin(connection, reading, self._coverage, replica=self._replica)
-        except _BLOCKED:
-            error = blockers.explain(reading, self._timeout)
-            reading.close()
-            raise error from None
-        except errors.InsufficientPrivilege as error:
-            reading.close()
-            raise PrivilegeError(
-                f"to read all of the database {self._url.database!r}, in order to put it back after tests",
-                str(error).strip(),
-                ["grant the role what it lacks", "or leave the relation alone: pristine_exclude"],
-            ) from None
-        except BaseException:
-            reading.close()
-            raise
 
     @property
     def tables(self) -> int:
@@ -256,7 +221,7 @@ class Isolation:
 
     def tell_counts(self) -> None:
         """Have our sessions tell the server now what they counted, where they must count and it can be told."""
-        if self._capabilities.superuser or self._capabilities.major < _FIRST_WITH_FLUSH:
+        if self._opener.can.superuser or self._opener.can.major < _FIRST_WITH_FLUSH:
             return
         with self._lock:
             for connection in filter(None, (self._watch.connection, self._watch.reading)):
@@ -337,7 +302,7 @@ class Isolation:
             changes = self._watch.changes(self._mark, moment)
             relations = (*changes.tables, *changes.views, *changes.sequences)
             return self._restore_changes(changes, moment, self._mark.fresh(moment.own))
-        except _BLOCKED:
+        except BLOCKED:
             readers = (
                 not self._replica or bool(changes.views) or any(t.oid in self._watch.baseline.armed for t in relations)
             )
@@ -426,7 +391,7 @@ class Isolation:
             (rebuild or self._rebuild)()
         finally:
             self._tell()
-        connection = self._connect()
+        connection = self._opener.restoring()
         try:
             self._watch = self._watch.move(connection, self._coverage, self._url)
         except BaseException:
@@ -439,7 +404,7 @@ class Isolation:
         try:
             moment = self._watch.moment(self._watch.gate.look(), self._mark)
             self._restore_changes(self._watch.compare(), moment, EVERYTHING)
-        except _BLOCKED:
+        except BLOCKED:
             raise blockers.explain(self._watch.connection, self._timeout) from None
         except (Spoiled, psycopg.DatabaseError) as error:
             raise RestoreError(
@@ -457,29 +422,17 @@ class Isolation:
     def _begin(self) -> Connection:
         """The first connection. If the server died since it made the database, that is made again: it was not used."""
         try:
-            return self._connect()
+            return self._opener.restoring()
         except UnreachableError as error:
             try:
                 self._rebuild()
             except PristineError:
                 raise error from None
-        return self._connect()
-
-    def _connect(self) -> Connection:
-        connection = connections.connect(self._url, "restore")
-        try:
-            self._hold(connection)
-            # What a test does to them must not change how rows are written as text.
-            self._kept = self._kept or session.texts(connection)
-            session.prepare(connection, self._capabilities, self._timeout, self._kept, uncounted=self._uncounted)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        return self._opener.restoring()
 
     def _reconnect(self) -> None:
         try:
-            connection = self._connect()
+            connection = self._opener.restoring()
         except UnreachableError as error:
             raise Spoiled(f"there is no connection to be had: {error.found}") from None
         crashed = self._watch.has_crashed(connection)
