@@ -160,9 +160,21 @@ def _world(cluster: tuple[Cluster, Server]) -> Iterator[World]:
 
 @pytest.fixture
 def world(_world: World) -> World:
-    """An observed database, pristine."""
+    """An observed database, pristine, in which no test has run."""
     _world.touched()
+    _world.coverage._touched.clear()
     return _world
+
+
+def test_values_that_are_known_are_told_by_statements_alone(world: World) -> None:
+    """Rows are searched until each value of a table's enums is known to be stored; then statements alone tell."""
+    values = ("new", "paid", "sent", "lost")
+    world.run(*(f"INSERT INTO orders (id, state) VALUES ({n}, '{each}')" for n, each in enumerate(values, start=20)))
+    assert {("enum value", "", f"status: {each}") for each in values} <= world.touched()
+    world.run("INSERT INTO orders (id, state, history) VALUES (7, NULL, '{sent}')")
+    assert ("enum value", "", "status: sent") not in world.touched()
+    world.run("INSERT INTO orders (id, state) VALUES (8, 'sent')")
+    assert ("enum value", "", "status: sent") in world.touched()
 
 
 @pytest.fixture
