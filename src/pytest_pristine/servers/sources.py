@@ -76,8 +76,8 @@ class Rejection:
         source: Its name.
         reason: What was looked for and what was found.
         remedy: What to type so that it has one; empty when there is nothing to mend.
-        notable: People want to know that the run went elsewhere: the project names this server, or it is there and
-            will not do.
+        notable: People want to know that the run went elsewhere: the project names this server, or it is there, has the
+            version that was asked for, if one was, and will not do.
     """
 
     source: str
