@@ -28,7 +28,8 @@
     │   ├── SeveralHeadsError
     │   ├── RevisionFailedError     a revision raised
     │   │   └── MissingExtensionError   it creates an extension that the server has not
-    │   └── StrayMigrationError     the migrations went, or would have gone, to another database
+    │   ├── StrayMigrationError     the migrations went, or would have gone, to another database
+    │   └── MigrationCheckError     a check of the migrations found something
     ├── RestoreError                the database could not be put back
     │   ├── RestoreBlockedError     another session holds a lock
     │   └── UnprovenError           it was put back, and is not as it was all the same
@@ -189,6 +190,10 @@ class MissingExtensionError(RevisionFailedError):
 
 class StrayMigrationError(MigrationError):
     """The migrations went to another database than the one they were given, or tried to."""
+
+
+class MigrationCheckError(MigrationError):
+    """A check of the migrations found something: see `pytest_pristine.migration_checks`."""
 
 
 class RestoreError(PristineError):

@@ -13,6 +13,7 @@ from pytest_pristine.cli import foreground, parser, project, psql, setting_up, w
 from pytest_pristine.postgres import names, urls
 from pytest_pristine.servers import home, inventory, up
 from pytest_pristine.servers.up import Running
+from pytest_pristine.settings import OPTION, Value
 from pytest_pristine.templates.pruning import Pruner, Removal
 
 
@@ -76,6 +77,23 @@ def _init(arguments: argparse.Namespace) -> int:
     return setting_up.run(arguments.alembic_config, assume_yes=arguments.yes, dry=arguments.dry_run)
 
 
+def _release(arguments: argparse.Namespace) -> int:
+    from pytest_pristine.migrations import locate, released  # other commands need none
+    from pytest_pristine.migrations.alembic import Alembic  # the same
+
+    settings, root = project.read_with_root()
+    named = (
+        settings.alembic_config
+        if arguments.alembic_config is None
+        else Value(arguments.alembic_config, OPTION, "--alembic-config")
+    )
+    migrations = Alembic(locate.alembic_config(root, named), root)
+    new = released.note(migrations)
+    text = [f"released: {revision}" for revision in new] or ["nothing new to note"]
+    _answer(arguments, {"released": new}, text)
+    return 0
+
+
 def _completion(arguments: argparse.Namespace) -> int:
     _print(shtab.complete(parser.build(), arguments.shell))
     return 0
@@ -83,7 +101,7 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "up": _up, "down": _down, "status": _status, "prune": _prune, "psql": _psql, "init": _init,
-    "completion": _completion,
+    "completion": _completion, "release": _release,
 }  # fmt: skip
 
 

@@ -45,6 +45,11 @@ def build() -> argparse.ArgumentParser:
     init.add_argument("--alembic-config", metavar="PATH", help="the project's alembic.ini, if it has several")
     init.add_argument("--yes", action="store_true", help="write without asking")
     init.add_argument("--dry-run", action="store_true", help="show what would be written")
+    release = commands.add_parser(
+        "release", help="note the revisions that there are: a check of migrations fails when one is edited afterwards"
+    )
+    release.add_argument("--alembic-config", metavar="PATH", help="the project's alembic.ini, if it has several")
+    _add_json(release)
     completion = commands.add_parser("completion", help="print a script that completes commands in a shell")
     completion.add_argument("shell", choices=SHELLS)
     _add_doctor(commands)

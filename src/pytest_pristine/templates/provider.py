@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import MissingExtensionError
+from pytest_pristine.errors import MissingExtensionError, PrivilegeError
 from pytest_pristine.postgres import budget, connections
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.servers.needs import Extension, Needs
@@ -213,6 +213,29 @@ class PostgresServer:
                 yield stack.enter_context(self._take(self.broker))
             else:
                 yield self._lease(migrator or self.migrations(), stack)
+
+    @contextmanager
+    def empty_database(self, *, copy_of: URL | None = None) -> Iterator[URL]:
+        """A database of this run that nobody has migrated, dropped at the end of the context; gives its URL.
+
+        Args:
+            copy_of: It is a copy of this database of ours instead, in which all sessions are ended.
+
+        Raises:
+            PrivilegeError: The role may make no databases.
+            UnreachableError: There is no connection to be had.
+        """
+        if self.server.in_place:
+            raise PrivilegeError(
+                "an empty database for a test",
+                f"the role {self.capabilities.role!r} may make none",
+                [f'ALTER ROLE "{self.capabilities.role}" CREATEDB (as a superuser)', "or name another server"],
+            )
+        run = self.begin()
+        try:
+            yield run.scratch(copy_of)
+        finally:
+            run.close()
 
     def begin(self) -> Run:
         """Begin a run on the server, which makes the databases of several workers.

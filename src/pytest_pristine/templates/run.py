@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 from pytest_pristine import operating_system
 from pytest_pristine.errors import PristineError
 from pytest_pristine.migrations.migrator import Migrator
-from pytest_pristine.postgres import connections, databases, lapsed, locks, marks, names, poolers, properties
+from pytest_pristine.postgres import connections, databases, lapsed, locks, marks, names, poolers, properties, sessions
 from pytest_pristine.postgres.anchor import Anchor
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.templates import copies
@@ -119,6 +119,22 @@ class Run:
         """Make a copy anew, for a worker that asks again: one that runs each test in a fork of itself."""
         with self._lock:
             copy.rebuild(self.anchor)
+
+    def scratch(self, copy_of: URL | None = None) -> URL:
+        """An empty database that goes with the run.
+
+        Args:
+            copy_of: It is a copy of this database instead, in which all sessions are ended.
+        """
+        name = names.scratch()
+        with self._lock, connections.whole("to make a database for a test", self._url):
+            connection = self.anchor.alive()
+            if copy_of is None:
+                databases.create(connection, name, self._mark(marks.SCRATCH), like=self._target)
+            else:
+                sessions.end(connection, str(copy_of.database))
+                databases.create(connection, name, self._mark(marks.SCRATCH), template=str(copy_of.database))
+        return self._url.set(database=name)
 
     @contextmanager
     def lease(self, migrator: Migrator, worker: str, *, rebuild: bool = False) -> Iterator[Workspace]:

@@ -1,0 +1,159 @@
+"""What must hold of a history, checked on empty databases: each function raises `MigrationCheckError` when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from sqlalchemy.engine import URL
+
+from pytest_pristine.errors import MigrationCheckError
+from pytest_pristine.migrations import child, dumps, inspection
+from pytest_pristine.migrations.alembic import Alembic
+from pytest_pristine.migrations.dumps import Dump
+from pytest_pristine.migrations.evidence import Evidence
+from pytest_pristine.migrations.inspection import History
+from pytest_pristine.postgres import urls
+
+_STAIRWAY = "pytest_pristine.migrations.stairway"
+# Seconds that reading a history may take: revisions may import the application.
+_LIMIT = 300
+
+
+def history(migrations: Alembic) -> History:
+    """The history of a project.
+
+    Raises:
+        MigrationCheckError: It cannot be read.
+        AlembicConfigError: There is no configuration, or no script directory.
+    """
+    found = inspection.history(migrations, _LIMIT)
+    if found.problem:
+        raise MigrationCheckError(f"to read the history of {migrations.config}", found.problem, ["mend it"])
+    return found
+
+
+def single_head(migrations: Alembic) -> None:
+    """Two branches of development that each added a revision have been merged.
+
+    Raises:
+        MigrationCheckError: They have not.
+    """
+    found = history(migrations)
+    if len(found.heads) > 1:
+        raise MigrationCheckError(
+            f"one head in the history of {migrations.config}",
+            f"{len(found.heads)}: " + ", ".join(f"{head} ({found.files[head]})" for head in found.heads),
+            ["alembic merge heads, or have the later of them follow the other: down_revision"],
+        )
+
+
+def at_head(found: Evidence | None) -> None:
+    """Migrating an empty database came to the head.
+
+    Raises:
+        MigrationCheckError: It did not.
+    """
+    if found is None or not found.has_head:
+        current = [] if found is None else found.current
+        raise MigrationCheckError(
+            "an empty database to be at head after alembic upgrade",
+            f"it is at {', '.join(current) or 'no revision'}",
+            ["pristine_alembic_target = head", "or look at what env.py does"],
+        )
+
+
+def models_match(found: Evidence | None) -> None:
+    """The models are what the migrations make.
+
+    Raises:
+        MigrationCheckError: They are not, or it cannot be known.
+    """
+    sought = "models that are what the migrations make"
+    if found is None or found.problem:
+        said = "nothing is known of them" if found is None else found.problem
+        raise MigrationCheckError(sought, said, ["alembic check shows it, too"])
+    if not found.names_models:
+        raise MigrationCheckError(
+            sought,
+            "env.py names no models",
+            ["give context.configure(target_metadata=…)", "or leave this check out: import the others by name"],
+        )
+    if found.number:
+        left = found.number - len(found.differences)
+        raise MigrationCheckError(
+            sought,
+            "\n".join([*found.differences, *([f"and {left} more"] if left > 0 else [])]),
+            ['alembic revision --autogenerate -m "…"', "what is no business of the models: include_object in env.py"],
+        )
+
+
+def up_down_up(migrations: Alembic, url: URL, irreversible: Sequence[str]) -> None:
+    """Each revision can be undone, which leaves nothing behind, and applied again, which gives the same.
+
+    Args:
+        migrations: The history.
+        url: An empty database, which is left at head.
+        irreversible: Revisions that cannot be undone, and need not.
+
+    Raises:
+        MigrationCheckError: One cannot, or leaves something.
+    """
+    known = history(migrations).files
+    unknown = [revision for revision in irreversible if revision not in known]
+    sought = f"each revision of {migrations.config} to go up, down and up again"
+    if unknown:
+        raise MigrationCheckError(
+            sought, f"no revision {', '.join(unknown)}", ["name revisions that there are: pristine_irreversible"]
+        )
+    request, variables = migrations.request(url)
+    reply = child.ask(_STAIRWAY, request, variables, migrations.limit, *irreversible)
+    walk = reply.answer or {"findings": {}, "problem": f"the process {reply.end}\n{reply.output}".strip()}
+    findings = [f"{name}: {what}" for name, found in walk["findings"].items() for what in found]
+    found = [*findings, *([walk["problem"]] if walk["problem"] else [])]
+    if found:
+        raise MigrationCheckError(
+            sought,
+            urls.redact("\n".join(found), url),
+            [
+                "mend downgrade()",
+                "or say that it cannot be undone: raise NotImplementedError in it, or pristine_irreversible = revision",
+            ],
+        )
+
+
+def prefix(found: History) -> list[str]:
+    """The heads of a history without its last revision."""
+    *earlier, _ = found.files
+    followed = {each for revision in earlier for each in found.follows[revision]}
+    return [revision for revision in earlier if revision not in followed]
+
+
+def bring_to(migrations: Alembic, url: URL, revisions: Sequence[str]) -> None:
+    """Migrate a database to each of some revisions.
+
+    Raises:
+        MigrationError: It failed.
+    """
+    for revision in revisions:
+        replace(migrations, target=revision).migrate(url)
+
+
+def same(scratch: Dump, other: Dump, sought: str) -> None:
+    """A database that was made in another way is the same.
+
+    Raises:
+        MigrationCheckError: It is not.
+    """
+    found = list(_differences(scratch, other))
+    if found:
+        raise MigrationCheckError(
+            sought,
+            "\n".join(found),
+            ["have revisions depend on nothing but the database: not on the time, on models or on chance"],
+        )
+
+
+def _differences(one: Dump, other: Dump) -> Iterator[str]:
+    yield from dumps.differences(one, other)
+    yield from dumps.of_rows(one, other)
