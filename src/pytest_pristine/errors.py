@@ -28,7 +28,10 @@
     │   ├── SeveralHeadsError
     │   ├── RevisionFailedError     a revision raised
     │   │   └── MissingExtensionError   it creates an extension that the server has not
-    │   └── StrayMigrationError     the migrations went, or would have gone, to another database
+    │   ├── StrayMigrationError     the migrations went, or would have gone, to another database
+    │   ├── OfflineOnlyError        env.py writes SQL, and connects to nothing
+    │   ├── StepConfigError         a step of the migrations names what is not there
+    │   └── StepFailedError         an SQL file, a command, a function or the models failed
     ├── RestoreError                the database could not be put back
     │   ├── RestoreBlockedError     another session holds a lock
     │   └── UnprovenError           it was put back, and is not as it was all the same
@@ -189,6 +192,18 @@ class MissingExtensionError(RevisionFailedError):
 
 class StrayMigrationError(MigrationError):
     """The migrations went to another database than the one they were given, or tried to."""
+
+
+class OfflineOnlyError(MigrationError):
+    """An env.py that only writes SQL, as for `alembic upgrade --sql`, and connects to no database."""
+
+
+class StepConfigError(MigrationError):
+    """A step of the migrations is written wrongly, or names what is not there."""
+
+
+class StepFailedError(MigrationError):
+    """An SQL file, a command, a function or the models could not be applied."""
 
 
 class RestoreError(PristineError):

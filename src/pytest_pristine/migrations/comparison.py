@@ -34,6 +34,9 @@ _IF_NEED_BE = re.compile(
 _NOTHING = "SELECT"
 _READ_ONLY_SQL_TRANSACTION = "25006"
 
+# How a target names the branch that it is in.
+_OF_BRANCH = "@"
+
 
 @dataclass(slots=True)
 class _Look:
@@ -44,17 +47,23 @@ class _Look:
         seen: There was a context at all.
         names_models: One of them names models.
         differences: How the models differ.
+        tables: The version tables, as SQL has their names, each with what stood in it.
     """
 
     current: set[str] = field(default_factory=set)
     seen: bool = False
     names_models: bool = False
     differences: list[str] = field(default_factory=list)
+    tables: dict[str, list[str]] = field(default_factory=dict)
 
     def __call__(self, _: object, context: MigrationContext) -> tuple[()]:
         """Look, and give no step to run."""
-        self.current.update(context.get_current_heads())
+        at = context.get_current_heads()
+        self.current.update(at)
         self.seen = True
+        name = context.impl.dialect.identifier_preparer.quote
+        table = [context.version_table_schema, context.version_table]
+        self.tables[".".join(name(part) for part in table if part)] = sorted(at)
         metadata = context.opts.get("target_metadata")
         if metadata is not None:
             self.names_models = True
@@ -76,16 +85,23 @@ def compare(request: Request) -> Evidence:
             # It would do again what it did after the migrations; all was seen by then.
             if not (look.seen and _state(error) == _READ_ONLY_SQL_TRANSACTION):
                 raise
-    at, heads = _revisions(script, look.current), _revisions(script, ["heads"])
+    at, heads = _revisions(script, look.current), _revisions(script, [_ends(request.target)])
     return Evidence(
         current=sorted(look.current),
-        heads=sorted(script.get_heads()),
+        heads=sorted(heads if _OF_BRANCH in request.target else script.get_heads()),
         has_head=heads <= at,
         names_models=look.names_models,
         differences=look.differences,
         number=len(look.differences),
         problem="" if look.seen else "env.py, run once more for it, runs no migrations",
+        tables=look.tables,
     )
+
+
+def _ends(target: str) -> str:
+    """What Alembic calls the ends of the history; those of a branch, where the migrations go to that alone."""
+    branch, of, _ = target.rpartition(_OF_BRANCH)
+    return branch + of + "heads"
 
 
 def _revisions(script: ScriptDirectory, names: Iterable[str]) -> set[str]:

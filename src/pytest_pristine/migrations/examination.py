@@ -10,16 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from pytest_pristine.migrations import upgrade
+from pytest_pristine.migrations import steering, upgrade
 from pytest_pristine.migrations.messages import Request
 
 
 def history(request: Request) -> dict[str, Any]:
     """The heads, and how many revisions there are."""
-    script = ScriptDirectory.from_config(Config(request.config))
+    script = ScriptDirectory.from_config(steering.config(request))
     return {"heads": sorted(script.get_heads()), "revisions": sum(1 for _ in script.walk_revisions())}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ PROCESS = "pytest_pristine.migrations.upgrade"
 
 SEVERAL_HEADS = "several heads"
 STRAY = "stray"
+OFFLINE = "offline"
 FAILED = "failed"
 
 
@@ -17,11 +19,16 @@ class Request:
     """What to migrate.
 
     Attributes:
-        config: Absolute path of alembic.ini.
+        config: Absolute path of alembic.ini, or of pyproject.toml.
         directory: The directory to run in.
         root: The project's root: what lies below it is the project's own.
         target: The revision to migrate to.
         url: The database, password included.
+        ini: Absolute path of alembic.ini; empty when there is none.
+        toml: Absolute path of the pyproject.toml that has a section of Alembic's; empty when there is none.
+        section: The section of alembic.ini that is Alembic's.
+        database: The one of several databases that `databases` in alembic.ini names; empty when it is no matter.
+        x: What `alembic -x` would be given.
     """
 
     config: str
@@ -29,6 +36,11 @@ class Request:
     root: str
     target: str
     url: str = field(repr=False)
+    ini: str = ""
+    toml: str = ""
+    section: str = "alembic"
+    database: str = ""
+    x: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ from sqlalchemy.exc import DBAPIError
 
 from pytest_pristine.migrations import comparison, extensions, fingerprint
 from pytest_pristine.migrations.evidence import Evidence
-from pytest_pristine.migrations.messages import FAILED, SEVERAL_HEADS, STRAY, Answer, Request
-from pytest_pristine.migrations.steering import StrayConnectionError, configure, guard
+from pytest_pristine.migrations.messages import FAILED, OFFLINE, SEVERAL_HEADS, STRAY, Answer, Request
+from pytest_pristine.migrations.steering import StrayConnectionError, configure, guard, wrote_sql
 from pytest_pristine.postgres import urls
 
 # feature_not_supported, undefined_file: what CREATE EXTENSION says, before PostgreSQL 15 too.
@@ -38,7 +38,8 @@ _NO_END = f"env.py, run once more for it, did not come to an end within {_EXAMIN
 
 # Tables of the database connected to that look like Alembic's version table, whatever the project calls it.
 _VERSION_TABLES = """
-    SELECT 1 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE a.attname = 'version_num' AND c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 """
 
@@ -94,7 +95,10 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
             if len(heads) > 1 and request.target == "head":
                 return Answer(SEVERAL_HEADS, f"{len(heads)} heads: {', '.join(heads)}")
             command.upgrade(config, request.target)
-        stray = _stray(engine, has_revisions=bool(heads))
+        if wrote_sql(config):
+            return Answer(OFFLINE, "it ran, connected to nothing, and wrote SQL")
+        known = {revision.revision for revision in script.walk_revisions()}
+        stray = _stray(engine, known)
     except StrayConnectionError as error:
         return Answer(STRAY, str(error))
     except (Exception, SystemExit) as error:
@@ -112,11 +116,16 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
     return Answer(None, inputs=fingerprint.record(Path(request.root), _module_files(), files, read.directories))
 
 
-def _stray(engine: Engine, *, has_revisions: bool) -> str | None:
-    """What is wrong when no version table stands in our database; None when all is well."""
+def _stray(engine: Engine, known: set[str]) -> str | None:
+    """What is wrong when no version table of our database has a revision of the history; None when all is well."""
+    if not known:
+        return None
     with engine.connect() as connection:
-        if not has_revisions or connection.exec_driver_sql(_VERSION_TABLES).first() is not None:
-            return None
+        tables = [str(row[0]) for row in connection.exec_driver_sql(_VERSION_TABLES)]
+        for table in tables:  # quoted by the server
+            rows = connection.exec_driver_sql(f"SELECT version_num::text FROM {table}")  # noqa: S608 - see above
+            if any(row[0] in known for row in rows):
+                return None
     return "they ran without an error, but left no version table there: env.py uses another connection or did nothing"
 
 

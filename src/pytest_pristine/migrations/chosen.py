@@ -1,0 +1,95 @@
+"""The migrations that the settings of a project describe: `pristine_migrations`, one step a line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from pytest_pristine.errors import StepConfigError
+from pytest_pristine.migrations import locate, words
+from pytest_pristine.migrations.alembic import Alembic
+from pytest_pristine.migrations.command import Command
+from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.migrations.steps import Steps, placed
+from pytest_pristine.migrations.surroundings import Surroundings
+from pytest_pristine.settings import INI, Settings, Value
+
+INLINE = "inline"
+
+
+def of_settings(root: Path, settings: Settings, surroundings: Surroundings | None = None) -> Migrator:
+    """The project's migrations.
+
+    Args:
+        root: pytest's root directory.
+        settings: The settings.
+        surroundings: Those of the process for which they are run, where it is not this one.
+
+    Raises:
+        AlembicConfigError: There is no alembic.ini, or there are several.
+        StepConfigError: A line cannot be read.
+    """
+    steps = each(root, settings)
+    return placed(steps[0] if len(steps) == 1 else Steps(*steps), root, surroundings)
+
+
+def each(root: Path, settings: Settings) -> list[Migrator]:
+    """The steps. Arguments and errors are those of `of_settings`."""
+    return [_step(line, root, settings) for line in settings.migrations.value]
+
+
+def kinds(settings: Settings) -> list[str]:
+    """The kinds of the steps: `alembic`, `sql`."""
+    return [_kind(line) for line in settings.migrations.value]
+
+
+def _kind(line: str) -> str:
+    return line.partition(":")[0].strip()
+
+
+def _step(line: str, root: Path, settings: Settings) -> Migrator:
+    about = line.partition(":")[2].strip()
+    try:
+        return _MAKERS[_kind(line)](about, root, settings)
+    except ValueError as error:
+        origin = settings.migrations.origin
+        raise StepConfigError(f"{error}, in {origin}", line, [f"correct {origin}"]) from None
+
+
+class _Arguments(argparse.ArgumentParser):
+    """Reads what stands in a line, and ends no process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with it."""
+        raise ValueError(f"alembic: [NAME=value …] [path] [-n section] [-x argument] [--target revision] ({message})")
+
+
+def _alembic(about: str, root: Path, settings: Settings) -> Alembic:
+    variables, rest = words.assignments(words.split(about))
+    parser = _Arguments(add_help=False, allow_abbrev=False)
+    parser.add_argument("config", nargs="?")
+    parser.add_argument("-n", "--name", default="")
+    parser.add_argument("-x", action="append", default=[])
+    parser.add_argument("--target", default=settings.alembic_target.value)
+    given = parser.parse_args(rest)
+    path, _, section = (given.config or "").partition("#")
+    where = Value(path, INI, settings.migrations.origin) if path else settings.alembic_config
+    return Alembic(
+        config=locate.alembic_config(root, where),
+        root=root,
+        target=given.target,
+        inline=settings.migrations_process.value == INLINE,
+        environment=variables,
+        section=section or given.name,
+        x=tuple(given.x),
+    )
+
+
+def _command(about: str, root: Path, settings: Settings) -> Command:  # noqa: ARG001 - as all makers are called
+    words.split(about)  # what is wrong with it is told before anything runs
+    return Command(about, root=root)
+
+
+_MAKERS: dict[str, Callable[[str, Path, Settings], Migrator]] = {"alembic": _alembic, "command": _command}
