@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_pristine.migrations.alembic import Alembic
     from pytest_pristine.migrations.command import Command
     from pytest_pristine.migrations.migrator import Migrator
+    from pytest_pristine.migrations.sql_files import SqlFiles
     from pytest_pristine.migrations.steps import Steps
     from pytest_pristine.templates.provider import PostgresServer
     from pytest_pristine.templates.workspace import Workspace
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Alembic", "Command", "LeftoverWarning", "Migrator", "PostgresServer", "PristineError", "PristineWarning",
-    "SchemaChangedWarning", "Steps", "Workspace",
+    "SchemaChangedWarning", "SqlFiles", "Steps", "Workspace",
 ]  # fmt: skip
 
 _HOMES = {
@@ -31,6 +32,7 @@ _HOMES = {
     "PristineError": "pytest_pristine.errors",
     "PristineWarning": "pytest_pristine.warnings",
     "SchemaChangedWarning": "pytest_pristine.warnings",
+    "SqlFiles": "pytest_pristine.migrations.sql_files",
     "Steps": "pytest_pristine.migrations.steps",
     "Workspace": "pytest_pristine.templates.workspace",
 }

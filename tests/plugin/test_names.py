@@ -54,7 +54,7 @@ def test_exported_names() -> None:
     """The package exports these names and no others, and each can be imported."""
     assert pytest_pristine.__all__ == [
         "Alembic", "Command", "LeftoverWarning", "Migrator", "PostgresServer", "PristineError", "PristineWarning",
-        "SchemaChangedWarning", "Steps", "Workspace",
+        "SchemaChangedWarning", "SqlFiles", "Steps", "Workspace",
     ]  # fmt: skip
     for name in pytest_pristine.__all__:
         exported = getattr(pytest_pristine, name)

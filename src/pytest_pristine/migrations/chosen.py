@@ -12,6 +12,7 @@ from pytest_pristine.migrations import locate, words
 from pytest_pristine.migrations.alembic import Alembic
 from pytest_pristine.migrations.command import Command
 from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.migrations.sql_files import SqlFiles
 from pytest_pristine.migrations.steps import Steps, placed
 from pytest_pristine.migrations.surroundings import Surroundings
 from pytest_pristine.settings import INI, Settings, Value
@@ -92,4 +93,10 @@ def _command(about: str, root: Path, settings: Settings) -> Command:  # noqa: AR
     return Command(about, root=root)
 
 
-_MAKERS: dict[str, Callable[[str, Path, Settings], Migrator]] = {"alembic": _alembic, "command": _command}
+def _sql(about: str, root: Path, settings: Settings) -> SqlFiles:  # noqa: ARG001 - the same
+    return SqlFiles(about, root=root)
+
+
+_MAKERS: dict[str, Callable[[str, Path, Settings], Migrator]] = {
+    "alembic": _alembic, "sql": _sql, "command": _command,
+}  # fmt: skip

@@ -14,6 +14,7 @@ from pytest_pristine.migrations.command import Command
 from pytest_pristine.migrations.evidence import KEPT, Evidence, Migrated
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.migrations.sql_files import SqlFiles
 from pytest_pristine.migrations.surroundings import Surroundings
 from pytest_pristine.postgres import names
 
@@ -105,4 +106,6 @@ def placed(migrator: Migrator, root: Path, surroundings: Surroundings | None = N
         return replace(migrator, surroundings=surroundings or migrator.surroundings)
     if isinstance(migrator, Command):
         return replace(migrator, root=root / (migrator.root or ""), surroundings=surroundings or migrator.surroundings)
+    if isinstance(migrator, SqlFiles):
+        return replace(migrator, root=root / (migrator.root or ""))
     return migrator

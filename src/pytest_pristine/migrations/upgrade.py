@@ -23,14 +23,11 @@ from sqlalchemy import create_engine, event, pool
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from pytest_pristine.migrations import comparison, extensions, fingerprint
+from pytest_pristine.migrations import comparison, extension_names, fingerprint
 from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.migrations.messages import FAILED, OFFLINE, SEVERAL_HEADS, STRAY, Answer, Request
 from pytest_pristine.migrations.steering import StrayConnectionError, configure, guard, wrote_sql
 from pytest_pristine.postgres import urls
-
-# feature_not_supported, undefined_file: what CREATE EXTENSION says, before PostgreSQL 15 too.
-_NOT_INSTALLED = ("0A000", "58P01")
 
 # Seconds that the examination after the migrations may take: env.py may wait for a lock that it has taken itself.
 _EXAMINATION = 120
@@ -148,7 +145,9 @@ def _missing_extension(error: BaseException) -> str:
         return ""
     # psycopg and asyncpg have the one, psycopg2 the other.
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    return next(extensions.named_in(error.statement or ""), "") if state in _NOT_INSTALLED else ""
+    if state not in extension_names.NOT_INSTALLED:
+        return ""
+    return next(extension_names.in_statement(error.statement or ""), "")
 
 
 def _own_line(trace: TracebackType | None, request: Request) -> str:
