@@ -10,8 +10,10 @@ from typing import NoReturn
 from pytest_pristine.errors import StepConfigError
 from pytest_pristine.migrations import locate, words
 from pytest_pristine.migrations.alembic import Alembic
+from pytest_pristine.migrations.call import Call
 from pytest_pristine.migrations.command import Command
 from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.migrations.models import Models
 from pytest_pristine.migrations.sql_files import SqlFiles
 from pytest_pristine.migrations.steps import Steps, placed
 from pytest_pristine.migrations.surroundings import Surroundings
@@ -97,6 +99,25 @@ def _sql(about: str, root: Path, settings: Settings) -> SqlFiles:  # noqa: ARG00
     return SqlFiles(about, root=root)
 
 
+def _call(about: str, root: Path, settings: Settings) -> Call:
+    target, *arguments = words.split(about)
+    _check_target(target)
+    inline = settings.migrations_process.value == INLINE
+    return Call(target, tuple(arguments) or ("{url}",), inline=inline, root=root)
+
+
+def _models(about: str, root: Path, settings: Settings) -> Models:
+    _check_target(about.rsplit(maxsplit=1)[-1])
+    inline = settings.migrations_process.value == INLINE
+    return Models(about, settings.extensions.value or (), inline=inline, root=root)
+
+
+def _check_target(target: str) -> None:
+    module, colon, name = target.partition(":")
+    if not (module and colon and name):
+        raise ValueError("package.module:name")
+
+
 _MAKERS: dict[str, Callable[[str, Path, Settings], Migrator]] = {
-    "alembic": _alembic, "sql": _sql, "command": _command,
+    "alembic": _alembic, "sql": _sql, "command": _command, "call": _call, "models": _models,
 }  # fmt: skip

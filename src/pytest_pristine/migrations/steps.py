@@ -10,10 +10,12 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine.migrations import evidence
 from pytest_pristine.migrations.alembic import Alembic
+from pytest_pristine.migrations.call import Call
 from pytest_pristine.migrations.command import Command
 from pytest_pristine.migrations.evidence import KEPT, Evidence, Migrated
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.migrations.models import Models
 from pytest_pristine.migrations.sql_files import SqlFiles
 from pytest_pristine.migrations.surroundings import Surroundings
 from pytest_pristine.postgres import names
@@ -104,7 +106,7 @@ def placed(migrator: Migrator, root: Path, surroundings: Surroundings | None = N
         return Steps(*(placed(step, root, surroundings) for step in migrator.steps))
     if isinstance(migrator, Alembic):
         return replace(migrator, surroundings=surroundings or migrator.surroundings)
-    if isinstance(migrator, Command):
+    if isinstance(migrator, Command | Call | Models):
         return replace(migrator, root=root / (migrator.root or ""), surroundings=surroundings or migrator.surroundings)
     if isinstance(migrator, SqlFiles):
         return replace(migrator, root=root / (migrator.root or ""))
