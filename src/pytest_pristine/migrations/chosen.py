@@ -22,30 +22,28 @@ from pytest_pristine.settings import INI, Settings, Value
 INLINE = "inline"
 
 
-def of_settings(root: Path, settings: Settings, surroundings: Surroundings | None = None) -> Migrator:
+def of_settings(
+    root: Path, settings: Settings, surroundings: Surroundings | None = None, limit: float | None = None
+) -> Migrator:
     """The project's migrations.
 
     Args:
         root: pytest's root directory.
         settings: The settings.
         surroundings: Those of the process for which they are run, where it is not this one.
+        limit: Seconds after which each of their processes is ended.
 
     Raises:
         AlembicConfigError: There is no alembic.ini, or there are several.
         StepConfigError: A line cannot be read.
     """
     steps = each(root, settings)
-    return placed(steps[0] if len(steps) == 1 else Steps(*steps), root, surroundings)
+    return placed(steps[0] if len(steps) == 1 else Steps(*steps), root, surroundings, limit)
 
 
 def each(root: Path, settings: Settings) -> list[Migrator]:
     """The steps. Arguments and errors are those of `of_settings`."""
     return [_step(line, root, settings) for line in settings.migrations.value]
-
-
-def kinds(settings: Settings) -> list[str]:
-    """The kinds of the steps: `alembic`, `sql`."""
-    return [_kind(line) for line in settings.migrations.value]
 
 
 def _kind(line: str) -> str:
