@@ -29,6 +29,9 @@
     │   ├── RevisionFailedError     a revision raised
     │   │   └── MissingExtensionError   it creates an extension that the server has not
     │   ├── StrayMigrationError     the migrations went, or would have gone, to another database
+    │   ├── OfflineOnlyError        env.py writes SQL, and connects to nothing
+    │   ├── StepConfigError         a step of the migrations names what is not there
+    │   ├── StepFailedError         an SQL file, a command, a function or the models failed
     │   └── MigrationCheckError     a check of the migrations found something
     ├── RestoreError                the database could not be put back
     │   ├── RestoreBlockedError     another session holds a lock
@@ -190,6 +193,18 @@ class MissingExtensionError(RevisionFailedError):
 
 class StrayMigrationError(MigrationError):
     """The migrations went to another database than the one they were given, or tried to."""
+
+
+class OfflineOnlyError(MigrationError):
+    """An env.py that only writes SQL, as for `alembic upgrade --sql`, and connects to no database."""
+
+
+class StepConfigError(MigrationError):
+    """A step of the migrations is written wrongly, or names what is not there."""
+
+
+class StepFailedError(MigrationError):
+    """An SQL file, a command, a function or the models could not be applied."""
 
 
 class MigrationCheckError(MigrationError):

@@ -39,7 +39,9 @@ class FromBase:
 @pytest.fixture(scope="session")
 def checked_migrations(postgres_server: PostgresServer) -> Alembic:
     """The history that is checked: the project's own. Override it to check another."""
-    return postgres_server.migrations()
+    from pytest_pristine.migrations import checks  # heavy, and most runs need none
+
+    return checks.of_alembic(postgres_server.migrations())
 
 
 @pytest.fixture(scope="session")

@@ -216,7 +216,9 @@ def test_a_history_that_cannot_be_read(checked: Project) -> None:
 
 def test_nothing_is_left(checked: Project, server: Server, database: URL) -> None:
     """The databases of the checks are gone when the run is over, and no database of others was touched."""
-    query = "SELECT string_agg(datname, ',' ORDER BY oid) FROM pg_database WHERE datname !~ '^pristine_.*_[0-9a-f]{12}$'"
+    query = (
+        "SELECT string_agg(datname, ',' ORDER BY oid) FROM pg_database WHERE datname !~ '^pristine_.*_[0-9a-f]{12}$'"
+    )
     before = server.ask(query)
     url = database.set(drivername="postgresql").render_as_string(hide_password=False)
     assert failed(checked, TEST_DATABASE_URL=url) == {}

@@ -27,6 +27,7 @@ TEXTS: dict[str, tuple[str, str, object]] = {
     "docker_port": ("55432", "5432", 55432),
     "claim": ("mine", "other", "mine"),
     "create_db": ("true", "false", True),
+    "migrations": ("alembic: a.ini\n  sql: seeds", "command: make db", ("alembic: a.ini", "sql: seeds")),
     "alembic_config": ("db/alembic.ini", "alembic.ini", "db/alembic.ini"),
     "alembic_target": ("0001", "heads", "0001"),
     "migrations_process": ("inline", "child", "inline"),
@@ -131,6 +132,9 @@ def test_every_name_carries_our_prefix(setting: Setting[object]) -> None:
     [
         ("server", "sqlite", "one of auto, url, up, embedded, local, docker"),
         ("server", "", "one of auto, url, up, embedded, local, docker"),
+        ("migrations", "flyway: sql", "lines of the kinds alembic, alembic: …, sql: …, command: …, call: …, models: …"),
+        ("migrations", "sql:", "lines of the kinds"),
+        ("migrations", "", "one line or more"),
         ("migrations_process", "thread", "one of child, inline"),
         ("create_db", "maybe", "one of true, false"),
         ("linger", "soon", "a number of seconds"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import shtab
 
@@ -78,19 +78,14 @@ def _init(arguments: argparse.Namespace) -> int:
 
 
 def _release(arguments: argparse.Namespace) -> int:
-    from pytest_pristine.migrations import locate, released  # other commands need none
-    from pytest_pristine.migrations.alembic import Alembic  # the same
+    from pytest_pristine.migrations import checks, chosen, released  # other commands need none
 
     settings, root = project.read_with_root()
-    named = (
-        settings.alembic_config
-        if arguments.alembic_config is None
-        else Value(arguments.alembic_config, OPTION, "--alembic-config")
-    )
-    migrations = Alembic(locate.alembic_config(root, named), root)
-    new = released.note(migrations)
-    text = [f"released: {revision}" for revision in new] or ["nothing new to note"]
-    _answer(arguments, {"released": new}, text)
+    if arguments.alembic_config is not None:
+        named = Value(arguments.alembic_config, OPTION, "--alembic-config")
+        settings = replace(settings, alembic_config=named, migrations=Value(("alembic",), OPTION, named.origin))
+    new = released.note(checks.of_alembic(chosen.of_settings(root, settings)))
+    _answer(arguments, {"released": new}, [f"released: {revision}" for revision in new] or ["nothing new to note"])
     return 0
 
 

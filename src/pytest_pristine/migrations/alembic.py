@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,11 +16,13 @@ from pytest_pristine.errors import (
     AlembicConfigError,
     MigrationError,
     MissingExtensionError,
+    OfflineOnlyError,
     RevisionFailedError,
     SeveralHeadsError,
     StrayMigrationError,
 )
-from pytest_pristine.migrations import child, fingerprint, messages
+from pytest_pristine.migrations import child, configuration, fingerprint, messages, words
+from pytest_pristine.migrations.configuration import Files
 from pytest_pristine.migrations.evidence import Evidence, Migrated
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.messages import Answer, Request
@@ -32,8 +33,6 @@ from pytest_pristine.postgres import names, urls
 _OUTPUT_LINES = 20
 # env.py may leave anything behind: a lock that it would wait for, an event loop, a second pool.
 _INLINE = "the migrations ran in the process of the tests (inline), where env.py is not run a second time to compare"
-# What stands for the URL in a value of `environment`.
-URL_PLACEHOLDER = "{url}"
 # What the server says to CREATE ROLE when another project, or an earlier build, has made that role.
 _ROLE_THERE = re.compile(r'role "[^"]*" already exists')
 # What Python says when the driver that the URL names is not installed.
@@ -48,16 +47,20 @@ class Alembic:
     """Brings a database to head with `alembic upgrade`.
 
     Attributes:
-        config: Path of alembic.ini.
+        config: Path of alembic.ini, or of the pyproject.toml that takes its place.
         root: The project's root, for paths in messages and for relative script locations; the directory of `config`
             when it is not given.
-        target: The revision to migrate to.
+        target: The revision to migrate to: `head`, `heads`, `branch@head`, or one of the history.
         inline: Run in this process instead of a child.
         driver: The driver in the URL that the migrations get, such as `psycopg2`; by default that of the tests.
-        environment: Variables that the migration process gets besides our own; `{url}` in a value stands for the URL.
-            For an env.py that takes its URL from the application's settings.
+        environment: Variables that the migration process gets besides our own, for an env.py that takes its URL from
+            the application's settings; `{url}` in a value stands for the URL, and `{url:postgresql+asyncpg}` for the
+            one of that driver.
         limit: Seconds after which the process that runs the migrations is ended; None for as long as they take.
         surroundings: Those of the process for which it migrates; of this one when they are not given.
+        section: The section of alembic.ini that `alembic -n` would be given; or the one of the databases that
+            `databases` in it lists, as Alembic's template multidb has it, which is then the only one.
+        x: What `alembic -x` would be given, one text for each.
     """
 
     config: Path
@@ -68,20 +71,25 @@ class Alembic:
     environment: Mapping[str, str] = field(default_factory=dict)
     limit: float | None = None
     surroundings: Surroundings | None = field(default=None, repr=False, compare=False)
+    section: str = ""
+    x: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         # Paths are written as text in a conftest.py as often as not.
         object.__setattr__(self, "config", Path(self.config))
         object.__setattr__(self, "root", None if self.root is None else Path(self.root))
 
+    def __str__(self) -> str:
+        return f"alembic: {self.config.name}{'#' if self.section else ''}{self.section}"
+
     def fingerprint(self) -> str:
         """A digest of the script directory, the configuration, the target and the environment."""
         return names.digest(
-            fingerprint.file_digest(self.config),
+            *(fingerprint.file_digest(file) for file in self._files if file is not None),
             fingerprint.tree_digest(self.scripts()),
             self.target,
             self.driver or "",
-            json.dumps(dict(self.environment), sort_keys=True),
+            json.dumps([dict(self.environment), self.section, *self.x], sort_keys=True),
         )
 
     def current(self, inputs: Inputs) -> bool:
@@ -124,8 +132,26 @@ class Alembic:
             root=str(self._root),
             target=self.target,
             url=url.render_as_string(hide_password=False),
+            ini=str(self._files.ini or ""),
+            toml=str(self._files.toml or ""),
+            section=self._section,
+            database=self.section if self._is_database else "",
+            x=tuple(self.x),
         )
-        return request, {name: value.replace(URL_PLACEHOLDER, request.url) for name, value in self.environment.items()}
+        return request, {name: words.fill(value, url) for name, value in self.environment.items()}
+
+    @property
+    def _files(self) -> Files:
+        return configuration.files(self.config)
+
+    @property
+    def _is_database(self) -> bool:
+        """Whether the section is one of the databases of a history, and not one that is Alembic's own."""
+        return bool(self.section) and self.section in configuration.databases(self._files)
+
+    @property
+    def _section(self) -> str:
+        return configuration.SECTION if self._is_database or not self.section else self.section
 
     @property
     def _root(self) -> Path:
@@ -153,21 +179,19 @@ class Alembic:
 
     def _location(self) -> str:
         """`script_location`, read without importing Alembic: a warm start never needs it."""
-        if not self.config.is_file():
-            raise AlembicConfigError(
-                f"the Alembic configuration {self.config.absolute()}", "no such file", ["give its path from __file__"]
-            )
-        parser = configparser.ConfigParser({"here": str(self.config.resolve().parent).replace("%", "%%")})
-        try:
-            parser.read(self.config, encoding="utf-8")
-            location = parser.get("alembic", "script_location")
-        except configparser.Error as error:
-            raise AlembicConfigError(
-                f"script_location in {self.config}",
-                str(error),
-                [f"write script_location = … in {self.config}; [tool.alembic] in pyproject.toml is not read"],
-            ) from None
+        location = configuration.script_location(self._files, self._section)
         return _package_directory(location) if ":" in location and not Path(location).is_absolute() else location
+
+    def _ways_home(self) -> list[str]:
+        """How an env.py that connects elsewhere can be brought to our database."""
+        several = [] if self._is_database else configuration.databases(self._files)
+        one = f"alembic: {self.config.name}#{next(iter(several), '')}, or Alembic(section=…)"
+        return [
+            *([f"name one of the databases {', '.join(several)}: pristine_migrations = {one}"] if several else []),
+            'make env.py use config.attributes["connection"] or config.get_main_option("sqlalchemy.url")',
+            "or give it the variable that it reads: pristine_migrations = alembic: NAME={url}",
+            "or override apply_migrations and give Alembic(environment={...}) the variable that env.py reads",
+        ]
 
     def _explain(self, answer: Answer, url: URL) -> MigrationError:
         """The error that an answer stands for, without passwords."""
@@ -179,15 +203,17 @@ class Alembic:
                 said,
                 ["alembic merge heads", "or set pristine_alembic_target = heads in the ini file"],
             )
-        if answer.problem == messages.STRAY:
-            return StrayMigrationError(
-                f"migrations of the database {url.database!r}",
-                said,
+        if answer.problem == messages.OFFLINE:
+            return OfflineOnlyError(
+                f"migrations of the database {url.database!r} with {self.config}",
+                f"env.py works for alembic upgrade --sql, where it connects to nothing, and not without: {said}",
                 [
-                    'make env.py use config.attributes["connection"] or config.get_main_option("sqlalchemy.url")',
-                    "or override apply_migrations and give Alembic(environment={...}) the variable that env.py reads",
+                    "have env.py connect when context.is_offline_mode() is false, as the one of alembic init does",
+                    "or alembic upgrade head --sql > schema.sql, and pristine_migrations = sql: schema.sql",
                 ],
             )
+        if answer.problem == messages.STRAY:
+            return StrayMigrationError(f"migrations of the database {url.database!r}", said, self._ways_home())
         by = f"revision {answer.revision} in {answer.file}" if answer.revision else str(self.config)
         sought = f"to migrate an empty database to {self.target} with {self.config}"
         found = (f"{by} failed: " if answer.revision else "") + said

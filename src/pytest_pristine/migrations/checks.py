@@ -1,4 +1,4 @@
-"""What must hold of a history, checked on empty databases: each function raises `MigrationCheckError` when it does not."""
+"""What must hold of a history, checked on empty databases. What does not is a `MigrationCheckError`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,30 @@ from pytest_pristine.migrations.alembic import Alembic
 from pytest_pristine.migrations.dumps import Dump
 from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.migrations.inspection import History
+from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.migrations.steps import Steps
 from pytest_pristine.postgres import urls
 
 _STAIRWAY = "pytest_pristine.migrations.stairway"
 # Seconds that reading a history may take: revisions may import the application.
 _LIMIT = 300
+
+
+def of_alembic(migrator: Migrator) -> Alembic:
+    """The history of Alembic among the steps that make a project's schema.
+
+    Raises:
+        MigrationCheckError: There is none, or there are several.
+    """
+    steps = migrator.steps if isinstance(migrator, Steps) else [migrator]
+    found = [step for step in steps if isinstance(step, Alembic)]
+    if len(found) != 1:
+        raise MigrationCheckError(
+            "one history of Alembic among the steps of pristine_migrations",
+            "none" if not found else ", ".join(map(str, found)),
+            ["have the fixture checked_migrations give the one to check: Alembic(…)"],
+        )
+    return found[0]
 
 
 def history(migrations: Alembic) -> History:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from pytest_pristine.migrations.messages import Request
+from pytest_pristine.migrations.messages import Request, Task
 from pytest_pristine.migrations.surroundings import Surroundings
 
 _running: set[subprocess.Popen[bytes]] = set()
@@ -41,7 +42,7 @@ class Reply:
 
 def ask(
     module: str,
-    request: Request,
+    request: Request | Task,
     variables: Mapping[str, str],
     limit: float | None = None,
     *arguments: str,
@@ -89,6 +90,29 @@ def ask(
         return Reply(json.loads(answer.read_text(encoding="utf-8")), said)
 
 
+def call(
+    command: Sequence[str], directory: Path, environ: Mapping[str, str], limit: float | None
+) -> tuple[int | None, str]:
+    """Run a command of the project's and wait for its end. It gets no input.
+
+    Returns:
+        Its exit status, None when it was ended because of the limit; and what it printed.
+
+    Raises:
+        OSError: It cannot be run.
+    """
+    with tempfile.TemporaryFile("w+b") as output:
+        status: int | None
+        try:
+            status = _run(
+                command, b"", limit, stdout=output, stderr=subprocess.STDOUT, cwd=directory, env=dict(environ)
+            )
+        except subprocess.TimeoutExpired:
+            status = None
+        output.seek(0)
+        return status, output.read().decode(errors="replace")
+
+
 def end_all() -> None:
     """End the processes that other threads wait for: what they do is no longer needed."""
     for process in tuple(_running):
@@ -102,11 +126,20 @@ def _run(command: Sequence[str], given: bytes, limit: float | None, **options: A
         try:
             process.communicate(given, timeout=limit)
         except BaseException:
-            process.kill()
+            _kill(process.pid)
             raise
         finally:
             _running.discard(process)
         return process.returncode
+
+
+def _kill(pid: int) -> None:
+    """Kill a process and those that it started: what they inherited would keep us waiting."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for each in (*process.children(recursive=True), process):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                each.kill()
 
 
 def _sweep(directory: Path) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, event, pool
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from pytest_pristine.migrations import steering
+from pytest_pristine.migrations import failing, guarding, steering
 from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.migrations.messages import Request
 from pytest_pristine.postgres import urls
@@ -34,6 +34,9 @@ _IF_NEED_BE = re.compile(
 _NOTHING = "SELECT"
 _READ_ONLY_SQL_TRANSACTION = "25006"
 
+# How a target names the branch that it is in.
+_OF_BRANCH = "@"
+
 
 @dataclass(slots=True)
 class _Look:
@@ -44,17 +47,23 @@ class _Look:
         seen: There was a context at all.
         names_models: One of them names models.
         differences: How the models differ.
+        tables: The version tables, as SQL has their names, each with what stood in it.
     """
 
     current: set[str] = field(default_factory=set)
     seen: bool = False
     names_models: bool = False
     differences: list[str] = field(default_factory=list)
+    tables: dict[str, list[str]] = field(default_factory=dict)
 
     def __call__(self, _: object, context: MigrationContext) -> tuple[()]:
         """Look, and give no step to run."""
-        self.current.update(context.get_current_heads())
+        at = context.get_current_heads()
+        self.current.update(at)
         self.seen = True
+        name = context.impl.dialect.identifier_preparer.quote
+        table = [context.version_table_schema, context.version_table]
+        self.tables[".".join(name(part) for part in table if part)] = sorted(at)
         metadata = context.opts.get("target_metadata")
         if metadata is not None:
             self.names_models = True
@@ -74,18 +83,25 @@ def compare(request: Request) -> Evidence:
                 script.run_env()
         except DBAPIError as error:
             # It would do again what it did after the migrations; all was seen by then.
-            if not (look.seen and _state(error) == _READ_ONLY_SQL_TRANSACTION):
+            if not (look.seen and failing.state(error) == _READ_ONLY_SQL_TRANSACTION):
                 raise
-    at, heads = _revisions(script, look.current), _revisions(script, ["heads"])
+    at, heads = _revisions(script, look.current), _revisions(script, [_ends(request.target)])
     return Evidence(
         current=sorted(look.current),
-        heads=sorted(script.get_heads()),
+        heads=sorted(heads if _OF_BRANCH in request.target else script.get_heads()),
         has_head=heads <= at,
         names_models=look.names_models,
         differences=look.differences,
         number=len(look.differences),
         problem="" if look.seen else "env.py, run once more for it, runs no migrations",
+        tables=look.tables,
     )
+
+
+def _ends(target: str) -> str:
+    """What Alembic calls the ends of the history; those of a branch, where the migrations go to that alone."""
+    branch, of, _ = target.rpartition(_OF_BRANCH)
+    return branch + of + "heads"
 
 
 def _revisions(script: ScriptDirectory, names: Iterable[str]) -> set[str]:
@@ -96,7 +112,7 @@ def _revisions(script: ScriptDirectory, names: Iterable[str]) -> set[str]:
 def _looking_only(request: Request) -> Iterator[None]:
     """Have SQLAlchemy connect to our database alone, in sessions that can only read."""
     hears: list[tuple[Any, str, Callable[..., Any], dict[str, bool]]] = [
-        (Engine, "do_connect", steering.guard(make_url(request.url)), {}),
+        (Engine, "do_connect", guarding.guard(make_url(request.url)), {}),
         (pool.Pool, "connect", _restrict, {}),
         (Engine, "before_cursor_execute", _pass_over, {"retval": True}),
     ]
@@ -120,11 +136,6 @@ def _restrict(connection: Any, _: object) -> None:  # noqa: ANN401 - a connectio
 def _pass_over(*what: Any) -> tuple[str, Any]:  # noqa: ANN401 - SQLAlchemy's listeners are untyped
     _, _, statement, parameters, *_ = what
     return (_NOTHING, ()) if _IF_NEED_BE.match(statement) else (statement, parameters)
-
-
-def _state(error: DBAPIError) -> str:
-    # psycopg and asyncpg have the one, psycopg2 the other.
-    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
 
 
 def describe(differences: Iterable[Any]) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ It is made when a database is migrated and kept with it. Importing it costs noth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 # Differences that are kept: a project without models for its tables has as many as tables.
@@ -29,6 +29,9 @@ class Evidence:
         number: How many differences there are in all.
         config: Path of alembic.ini, from the project's root where it lies below.
         problem: Why it could not be found out, or not all of it; empty when it could.
+        ran: What ran besides Alembic, each in a few words, in order.
+        doubt: Why what ran besides Alembic does not tell whether the database is at head; empty when it does.
+        tables: Alembic's version tables, as SQL has their names, each with the revisions that stood in it.
     """
 
     current: Sequence[str] = ()
@@ -39,6 +42,9 @@ class Evidence:
     number: int = 0
     config: str = ""
     problem: str = ""
+    ran: Sequence[str] = ()
+    doubt: str = ""
+    tables: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The evidence as JSON has it."""

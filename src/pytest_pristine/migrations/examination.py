@@ -11,16 +11,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from pytest_pristine.migrations import upgrade
+from pytest_pristine.migrations import steering, upgrade
 from pytest_pristine.migrations.messages import Request
 
 
 def history(request: Request) -> dict[str, Any]:
     """The heads, how many revisions there are, and for each, the oldest first, its file and those that it follows."""
-    script = ScriptDirectory.from_config(Config(request.config))
+    script = ScriptDirectory.from_config(steering.config(request))
     revisions = list(reversed(list(script.walk_revisions())))
     return {
         "heads": sorted(script.get_heads()),

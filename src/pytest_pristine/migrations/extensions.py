@@ -8,18 +8,18 @@ same. The setting `pristine_extensions` overrules both.
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pytest_pristine.errors import AlembicConfigError
-from pytest_pristine.migrations import locate
+from pytest_pristine.errors import MigrationError
+from pytest_pristine.migrations import chosen, extension_names
 from pytest_pristine.migrations.alembic import Alembic
+from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.migrations.sql_files import SqlFiles
+from pytest_pristine.migrations.steps import Steps
 from pytest_pristine.servers.needs import Extension
 from pytest_pristine.settings import Settings
 
-_CREATE = re.compile(r"\bCREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?(?:\"([^\"]+)\"|([A-Za-z_]\w*))", re.IGNORECASE)
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 # What every server has.
 _EVERYWHERE = "plpgsql"
 
@@ -32,10 +32,26 @@ def of_project(root: Path, settings: Settings) -> tuple[Extension, ...]:
         settings: The settings.
     """
     try:
-        scripts = Alembic(locate.alembic_config(root, settings.alembic_config), root).scripts()
-    except AlembicConfigError:
+        return tuple(created_by(chosen.of_settings(root, settings), root))
+    except MigrationError:
         return ()  # whoever needs migrations is told; a project may well override `apply_migrations`
-    return tuple(created_in(scripts, root))
+
+
+def created_by(migrator: Migrator, root: Path) -> list[Extension]:
+    """What a migrator creates, as far as its files tell.
+
+    Args:
+        migrator: The migrator.
+        root: Paths are told relative to it.
+
+    Raises:
+        MigrationError: Its files cannot be found.
+    """
+    if isinstance(migrator, Steps):
+        return [extension for step in migrator.steps for extension in created_by(step, root)]
+    if isinstance(migrator, Alembic):
+        return created_in(migrator.scripts(), root)
+    return _created(migrator.files(), root) if isinstance(migrator, SqlFiles) else []
 
 
 def created_in(scripts: Path, root: Path) -> list[Extension]:
@@ -45,8 +61,12 @@ def created_in(scripts: Path, root: Path) -> list[Extension]:
         scripts: The script directory.
         root: Paths are told relative to it.
     """
+    return _created(sorted((*scripts.rglob("*.py"), *scripts.rglob("*.sql"))), root)
+
+
+def _created(paths: Iterable[Path], root: Path) -> list[Extension]:
     found: dict[str, Extension] = {}
-    for path in sorted((*scripts.rglob("*.py"), *scripts.rglob("*.sql"))):
+    for path in paths:
         shown = path.relative_to(root) if path.is_relative_to(root) else path
         for name, by in _created_by(path, str(shown)):
             if name != _EVERYWHERE:
@@ -59,7 +79,7 @@ def _created_by(path: Path, shown: str) -> Iterator[tuple[str, str]]:
     if "extension" not in text.lower():
         return
     if path.suffix == ".sql":
-        yield from ((name, shown) for name in named_in(text))
+        yield from ((name, shown) for name in extension_names.in_statement(text))
         return
     try:
         tree = ast.parse(text)
@@ -67,13 +87,7 @@ def _created_by(path: Path, shown: str) -> Iterator[tuple[str, str]]:
         return  # Alembic will say so
     revision = _revision(tree)
     by = shown if revision is None else f"revision {revision} in {shown}"
-    yield from ((name, by) for statement in _strings(tree) for name in named_in(statement))
-
-
-def named_in(sql: str) -> Iterator[str]:
-    """The names of the extensions that a text of SQL creates."""
-    for quoted, plain in _CREATE.findall(_COMMENT.sub(" ", sql)):
-        yield quoted or plain.lower()
+    yield from ((name, by) for statement in _strings(tree) for name in extension_names.in_statement(statement))
 
 
 def _revision(tree: ast.Module) -> str | None:

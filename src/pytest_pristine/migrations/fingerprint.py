@@ -48,8 +48,28 @@ def tree_digest(directory: Path) -> str:
         for path in directory.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".pyc", ".pyo")
     )
-    lines = (f"{path.relative_to(directory).as_posix()} {file_digest(path)}" for path in files)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:_DIGITS]
+    return text_digest(f"{path.relative_to(directory).as_posix()} {file_digest(path)}" for path in files)
+
+
+def text_digest(lines: Iterable[str]) -> str:
+    """The digest of some lines of text."""
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
+
+
+def packages_digest() -> str:
+    """The digest of all installed packages and their versions."""
+    return text_digest(f"{name} {version}" for name, version in sorted(_versions().items()))
+
+
+def own_directories(path: Iterable[str]) -> list[str]:
+    """The directories of an import path in which nothing is installed: where the project's own modules are."""
+    return [entry for entry in path if os.path.isdir(entry) and not is_installed_directory(entry)]  # noqa: PTH112 - texts
+
+
+def is_installed_directory(entry: str) -> bool:
+    """Whether a directory is one of installed packages, or of the standard library."""
+    real = os.path.realpath(entry)
+    return real in _installed_directories() or _is_installed(real)
 
 
 def listing_digest(directory: Path) -> str:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 PROCESS = "pytest_pristine.migrations.upgrade"
+PERFORMING = "pytest_pristine.migrations.performing"
+
+# What is performed.
+CALL = "call"
+MODELS = "models"
 
 SEVERAL_HEADS = "several heads"
 STRAY = "stray"
+OFFLINE = "offline"
+ABSENT = "absent"
 FAILED = "failed"
 
 
@@ -17,11 +25,16 @@ class Request:
     """What to migrate.
 
     Attributes:
-        config: Absolute path of alembic.ini.
+        config: Absolute path of alembic.ini, or of pyproject.toml.
         directory: The directory to run in.
         root: The project's root: what lies below it is the project's own.
         target: The revision to migrate to.
         url: The database, password included.
+        ini: Absolute path of alembic.ini; empty when there is none.
+        toml: Absolute path of the pyproject.toml that has a section of Alembic's; empty when there is none.
+        section: The section of alembic.ini that is Alembic's.
+        database: The one of several databases that `databases` in alembic.ini names; empty when it is no matter.
+        x: What `alembic -x` would be given.
     """
 
     config: str
@@ -29,6 +42,36 @@ class Request:
     root: str
     target: str
     url: str = field(repr=False)
+    ini: str = ""
+    toml: str = ""
+    section: str = "alembic"
+    database: str = ""
+    x: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What to do.
+
+    Attributes:
+        kind: One of this module's words.
+        target: What to call, or the models: `package.module:name`.
+        directory: Where to do it.
+        root: The project's root: what lies below it is the project's own.
+        url: The database, password included.
+        modules: Modules that are imported before.
+        arguments: What is called with, password included.
+        extensions: The extensions that are created before the tables are.
+    """
+
+    kind: str
+    target: str
+    directory: str
+    root: str
+    url: str = field(repr=False)
+    modules: Sequence[str] = ()
+    arguments: Sequence[str] = field(default=(), repr=False)
+    extensions: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +87,7 @@ class Answer:
         output: What they printed.
         extension: The extension that the server has not and a migration creates, if that was the problem.
         evidence: What was found after them; see `evidence`. Empty when nothing was looked at.
+        state: The code that the server gives the problem, if it is one of the server's.
     """
 
     problem: str | None
@@ -54,3 +98,4 @@ class Answer:
     output: str = ""
     extension: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
+    state: str = ""

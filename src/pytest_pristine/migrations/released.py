@@ -6,7 +6,7 @@ They are noted in a file beside the history, a line each, as `sha256sum` has it:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pytest_pristine.errors import MigrationCheckError
@@ -63,7 +63,7 @@ def _compare(migrations: Alembic, known: dict[str, tuple[str, str]]) -> None:
         )
 
 
-def _edited(files: dict[str, str], known: dict[str, tuple[str, str]]) -> Iterator[str]:
+def _edited(files: Mapping[str, str], known: dict[str, tuple[str, str]]) -> Iterator[str]:
     for revision, (digest, name) in known.items():
         if revision not in files:
             yield f"{revision} ({name}) is gone"

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from typing import Any
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationStep
 from alembic.script import Script, ScriptDirectory
-from sqlalchemy import create_engine, event, pool
-from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy import create_engine, pool
+from sqlalchemy.engine import URL, make_url
 
-from pytest_pristine.migrations import dumps, steering, upgrade
+from pytest_pristine.migrations import dumps, guarding, steering, upgrade
 from pytest_pristine.migrations.dumps import Dump
 from pytest_pristine.migrations.messages import Request
 from pytest_pristine.postgres import urls
@@ -126,19 +125,10 @@ class Stairs:
 
     def _run(self, steps: Callable[..., list[Any]]) -> None:
         """Have env.py run some steps."""
-        with self._guarded(), self._engine.connect() as connection:
+        with guarding.guarded(self._url, "env.py"), self._engine.connect() as connection:
             config = steering.configure(self._request, connection)
             with EnvironmentContext(config, self._script, fn=steps):
                 self._script.run_env()
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        refuse = steering.guard(self._url)
-        event.listen(Engine, "do_connect", refuse)
-        try:
-            yield
-        finally:
-            event.remove(Engine, "do_connect", refuse)
 
     def _file(self, revision: Script) -> str:
         path, root = Path(revision.path), self._request.root

@@ -17,6 +17,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 SERVER_CHOICES = ("auto", "url", "up", "embedded", "local", "docker")
 MIGRATION_PROCESSES = ("child", "inline")
+STEPS = ("alembic", "sql", "command", "call", "models")
 PROOFS = ("always", "sampled", "off")
 
 # The oldest major version with all that we use: hashes of records, bit_xor over them.
@@ -126,6 +127,13 @@ CLAIM = Setting[str | None](
 CREATE_DB = Setting(
     "create_db", default=False, parse=parsers.flag, help="migrate from nothing, whatever is cached", flag=True
 )
+MIGRATIONS = Setting[tuple[str, ...]](
+    "migrations",
+    ("alembic",),
+    parsers.entries(*STEPS, alone="alembic"),
+    "what makes the schema, one step a line: alembic, sql: …, command: …, call: …, models: … (default: alembic)",
+    lines=True,
+)
 ALEMBIC_CONFIG = Setting[str | None](
     "alembic_config", None, parsers.text, "path of alembic.ini, relative to pytest's root directory"
 )
@@ -222,7 +230,8 @@ REPORT = Setting[str | None]("report", None, parsers.text, "directory for a repo
 
 ALL: tuple[Setting[object], ...] = (
     URL, SERVER, POSTGRES_VERSION, POSTGRES_BIN, EXTENSIONS, DOCKER_IMAGE, DOCKER_PORT, CLAIM, CREATE_DB,
-    ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS, IRREVERSIBLE, INCLUDE, EXCLUDE, RESTORE_TIMEOUT, POOL, HOME,
+    MIGRATIONS, ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS, IRREVERSIBLE, INCLUDE, EXCLUDE, RESTORE_TIMEOUT,
+    POOL, HOME,
     LINGER, STRICT, PROOF, SQLITE_GUARD, SQLITE_ALLOW, STATEMENTS, PARAMETERS, KEEP_FAILED, SCHEMA_COV,
     SCHEMA_COV_FAIL_UNDER, REPORT,
 )  # fmt: skip
@@ -241,6 +250,7 @@ class Settings:
     docker_port: Value[int | None]
     claim: Value[str | None]
     create_db: Value[bool]
+    migrations: Value[tuple[str, ...]]
     alembic_config: Value[str | None]
     alembic_target: Value[str]
     migrations_process: Value[str]

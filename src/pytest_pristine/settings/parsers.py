@@ -39,6 +39,27 @@ def lines(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+def entries(*kinds: str, alone: str) -> Callable[[str], tuple[str, ...]]:
+    """A list with an entry on each line: a kind, and after a colon what it is about.
+
+    Args:
+        kinds: The kinds that there are.
+        alone: The one that may stand alone.
+    """
+
+    def parse(text: str) -> tuple[str, ...]:
+        found = tuple(line.strip() for line in text.splitlines() if line.strip())
+        for line in found:
+            kind, _, about = (part.strip() for part in line.partition(":"))
+            if kind not in kinds or not (about or kind == alone):
+                raise ValueError(f"lines of the kinds {alone}, {', '.join(f'{each}: …' for each in kinds)}")
+        if not found:
+            raise ValueError("one line or more")
+        return found
+
+    return parse
+
+
 def number(what: str, smallest: int, largest: int, empty: T = None) -> Callable[[str], int | T]:  # type: ignore[assignment]
     """A whole number within bounds.
 

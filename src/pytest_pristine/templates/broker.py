@@ -248,7 +248,7 @@ class Broker:
 
     def _make(self, run: Run, workers: Sequence[str], surroundings: Surroundings) -> None:
         server = self._the_server()
-        migrator = replace(server.migrations(), surroundings=surroundings)
+        migrator = server.migrations(surroundings)
         first = not self._copies
         made = run.copies(migrator, workers, rebuild=server.rebuilds, is_first=first)
         self._copies.update(zip(workers, made, strict=True))

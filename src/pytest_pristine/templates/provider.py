@@ -26,8 +26,8 @@ from pytest_pristine.templates.spent import Spent
 from pytest_pristine.templates.workspace import Workspace
 
 if TYPE_CHECKING:
-    from pytest_pristine.migrations.alembic import Alembic
     from pytest_pristine.migrations.migrator import Migrator
+    from pytest_pristine.migrations.surroundings import Surroundings
     from pytest_pristine.templates.run import Run
 
 
@@ -180,21 +180,19 @@ class PostgresServer:
     def __str__(self) -> str:
         return str(self.server)
 
-    def migrations(self) -> Alembic:
+    def migrations(self, surroundings: Surroundings | None = None) -> Migrator:
         """The project's own migrations, as its settings describe them.
+
+        Args:
+            surroundings: Those of the process for which they are run, where it is not this one.
 
         Raises:
             AlembicConfigError: There is no alembic.ini, or there are several.
+            StepConfigError: A line of `pristine_migrations` cannot be read.
         """
-        from pytest_pristine.migrations import locate  # see the module
-        from pytest_pristine.migrations.alembic import Alembic  # the same
+        from pytest_pristine.migrations import chosen  # see the module
 
-        return Alembic(
-            config=locate.alembic_config(self.root, self.settings.alembic_config),
-            root=self.root,
-            target=self.settings.alembic_target.value,
-            inline=self._inline,
-        )
+        return chosen.of_settings(self.root, self.settings, surroundings)
 
     @contextmanager
     def migrated_database(self, migrator: Migrator | None = None) -> Iterator[Workspace]:
@@ -212,7 +210,15 @@ class PostgresServer:
             if migrator is None and self.broker is not None and self.makes_copies:
                 yield stack.enter_context(self._take(self.broker))
             else:
-                yield self._lease(migrator or self.migrations(), stack)
+                yield self._lease(self._placed(migrator), stack)
+
+    def _placed(self, migrator: Migrator | None) -> Migrator:
+        """The migrator that was given, for this project, or the project's own."""
+        if migrator is None:
+            return self.migrations()
+        from pytest_pristine.migrations import steps  # see the module
+
+        return steps.placed(migrator, self.root)
 
     @contextmanager
     def empty_database(self, *, copy_of: URL | None = None) -> Iterator[URL]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from psycopg import sql
 from sqlalchemy.engine import URL
 
 from pytest_pristine.migrations.evidence import Evidence
@@ -19,6 +20,7 @@ TITLE = "migrations at head, models and migrations agree"
 _TELLS_NOTHING = "the project's own migrator tells nothing"
 _TARGET = "pristine_alembic_target = head, or Alembic(target=…), decides how far migrations go"
 _BUILD_ON = "have apply_migrations use migrated_database() with Alembic, or hand on what Alembic.migrate() gives"
+_ALEMBIC_TOO = "if there is an Alembic history: a line alembic in pristine_migrations, after it, looks at it as well"
 _ANEW = "pytest --pristine-create-db --pristine-migrations-process=child migrates anew and looks again"
 
 
@@ -34,14 +36,18 @@ def now(url: URL, data: dict[str, Any]) -> dict[str, Any]:
     """
     if not data:
         return data
+    known: set[str] = {str(each) for revisions in data["tables"].values() for each in revisions}
     with connections.connect(url, "look") as connection:
-        # A version table of another name is looked at when the database is made, and not again.
-        if connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,):
-            return data
-        current = sorted(str(row[0]) for row in connection.execute("SELECT version_num FROM alembic_version"))
-    if set(current) == set(data["current"]):
+        current = set(data["current"]) - known
+        for table in data["tables"]:
+            # A project may have removed it since.
+            if connection.execute("SELECT to_regclass(%s)", [table]).fetchone() == (None,):
+                return data
+            query = sql.SQL("SELECT version_num FROM {}").format(sql.SQL(table))  # quoted by the server itself
+            current |= {str(row[0]) for row in connection.execute(query)}
+    if current == set(data["current"]):
         return data
-    return {**data, "current": current, "has_head": set(data["heads"]) <= set(current)}
+    return {**data, "current": sorted(current), "has_head": set(data["heads"]) <= current}
 
 
 def judge(processes: Sequence[ProcessRecord]) -> Item:
@@ -97,12 +103,26 @@ def _of_one(evidence: Evidence) -> Item:
     if evidence.problem:
         remedy = (f"{_alembic(evidence)} check shows it too", _ANEW)
         return _item(checklist.UNKNOWN, f"models could not be compared: {evidence.problem}", remedy)
+    if evidence.ran and not evidence.config:
+        return _of_others(evidence)
     if not evidence.heads:
         return _item(checklist.UNKNOWN, "the history has no revisions")
     models = (
         "Alembic finds no difference between models and database" if evidence.names_models else "env.py names no models"
     )
-    return _item(checklist.PASSED, f"at {_at(evidence)} ({_heads(evidence)}); {models}")
+    besides = f"; {_ran(evidence)}" if evidence.ran else ""
+    return _item(checklist.PASSED, f"at {_at(evidence)} ({_heads(evidence)}); {models}{besides}")
+
+
+def _of_others(evidence: Evidence) -> Item:
+    """The item of a database that Alembic had no part in."""
+    if evidence.doubt:
+        return _item(checklist.UNKNOWN, f"{_ran(evidence)}; {evidence.doubt}", (_ALEMBIC_TOO,))
+    return _item(checklist.PASSED, f"{_ran(evidence)}; no models are compared")
+
+
+def _ran(evidence: Evidence) -> str:
+    return "ran " + ", ".join(evidence.ran)
 
 
 def _item(state: str, found: str, remedy: tuple[str, ...] = (), offenders: tuple[str, ...] = ()) -> Item:
