@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from pytest_pristine.migrations.migrator import Migrator
     from pytest_pristine.templates.provider import PostgresServer
     from pytest_pristine.templates.workspace import Workspace
-    from pytest_pristine.warnings import LeftoverWarning, PristineWarning, SchemaChangedWarning
+    from pytest_pristine.warnings import EscapedWarning, LeftoverWarning, PristineWarning, SchemaChangedWarning
 
 __all__ = [
-    "Alembic", "LeftoverWarning", "Migrator", "PostgresServer", "PristineError", "PristineWarning",
+    "Alembic", "EscapedWarning", "LeftoverWarning", "Migrator", "PostgresServer", "PristineError", "PristineWarning",
     "SchemaChangedWarning", "Workspace",
 ]  # fmt: skip
 
 _HOMES = {
     "Alembic": "pytest_pristine.migrations.alembic",
+    "EscapedWarning": "pytest_pristine.warnings",
     "LeftoverWarning": "pytest_pristine.warnings",
     "Migrator": "pytest_pristine.migrations.migrator",
     "PostgresServer": "pytest_pristine.templates.provider",

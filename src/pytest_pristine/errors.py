@@ -32,6 +32,7 @@
     ├── RestoreError                the database could not be put back
     │   ├── RestoreBlockedError     another session holds a lock
     │   └── UnprovenError           it was put back, and is not as it was all the same
+    ├── DeferredConstraintError     what a test left uncommitted violates a deferred constraint
     ├── SqliteUsedError             a guarded test opened SQLite
     └── ReportError                 the report could not be written
 
@@ -201,6 +202,10 @@ class RestoreBlockedError(RestoreError):
 
 class UnprovenError(RestoreError):
     """The database was put back, and is not as it was all the same."""
+
+
+class DeferredConstraintError(PristineError):
+    """What a test left uncommitted in its session violates a constraint that COMMIT would have checked."""
 
 
 class SqliteUsedError(PristineError):

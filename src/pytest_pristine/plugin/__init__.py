@@ -13,6 +13,7 @@ from pytest_pristine.plugin.fixtures import (
     clean_database,
     postgres_engine,
     postgres_server,
+    postgres_session,
     postgres_url,
 )
 from pytest_pristine.plugin.hooks import (
@@ -31,6 +32,7 @@ __all__ = [
     "clean_database",
     "postgres_engine",
     "postgres_server",
+    "postgres_session",
     "postgres_url",
     "pytest_addoption",
     "pytest_collection_finish",

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.plugin import cleaning, equipping, proving, state
+from pytest_pristine.plugin import cleaning, equipping, proving, rolling_back, state
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.engine import URL
+    from sqlalchemy.orm import Session
 
     from pytest_pristine.plugin.recording import Equipment
     from pytest_pristine.templates.provider import PostgresServer
@@ -76,6 +77,14 @@ def postgres_engine(
 @pytest.fixture
 def clean_database(request: pytest.FixtureRequest, _pristine_isolation: Equipment) -> Iterator[None]:
     """The database is pristine when the test starts, and pristine again after it."""
-    cleaning.before(_pristine_isolation, request.node)
-    yield
-    cleaning.after(_pristine_isolation, request.node)
+    with cleaning.undone(_pristine_isolation, request.node, commits=True):
+        yield
+
+
+@pytest.fixture
+def postgres_session(
+    request: pytest.FixtureRequest, _pristine_isolation: Equipment, postgres_engine: Engine
+) -> Iterator[Session]:
+    """A session of SQLAlchemy's ORM. The test may commit, roll back and nest: all of it is rolled back in the end."""
+    with rolling_back.session(_pristine_isolation, request.node, postgres_engine) as session:
+        yield session

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_pristine.errors import PristineError, UnprovenError
-from pytest_pristine.plugin import collection, covering, recording, redaction, state
+from pytest_pristine.plugin import collection, covering, recording, redaction, rolling_back, state
 
 if TYPE_CHECKING:
     from pytest_pristine.plugin.recording import Equipment
@@ -113,6 +113,7 @@ def _written(equipment: Equipment, item: pytest.Item) -> str:
     also = f" (with what {', '.join(before)} left)" if str(changes) and before and not record.cleaned else ""
     told = (str(changes) or "nothing that was committed") + also
     # What an older fixture wrote is gone: a test that misses it would look in vain for the reason.
+    told += "".join(f"\n{line}" for line in rolling_back.told(equipment))
     return told + "".join(f"\nclean_database undid before the test what {found}" for found in record.found)
 
 
