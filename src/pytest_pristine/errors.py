@@ -32,6 +32,7 @@
     ├── RestoreError                the database could not be put back
     │   ├── RestoreBlockedError     another session holds a lock
     │   └── UnprovenError           it was put back, and is not as it was all the same
+    ├── DriverError                 a driver is not installed, or cannot work here
     ├── SqliteUsedError             a guarded test opened SQLite
     └── ReportError                 the report could not be written
 
@@ -201,6 +202,10 @@ class RestoreBlockedError(RestoreError):
 
 class UnprovenError(RestoreError):
     """The database was put back, and is not as it was all the same."""
+
+
+class DriverError(PristineError):
+    """A driver of a database is not installed, or cannot work where it is used."""
 
 
 class SqliteUsedError(PristineError):
