@@ -34,10 +34,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Tell what a test takes of the engine from what fixtures take that live longer."""
     equipment = recording.equipment(item.config)
-    checkouts = None if equipment is None else equipment.checkouts
-    if checkouts is None:
+    if equipment is None:
         return (yield)
-    with checkouts.within(item.nodeid):
+    with equipment.checkouts.within(item.nodeid):
         return (yield)
 
 
@@ -136,8 +135,7 @@ def _sum_up(equipment: Equipment, record: TestRecord, item: pytest.Item) -> None
     record.shapes = list(recorder.shapes.values())
     if record.ours and not record.cleaned:
         covering.look(equipment, record)
-    if equipment.checkouts is not None:
-        record.connections += equipment.checkouts.left(item.nodeid)
+    record.connections += equipment.checkouts.left(item.nodeid)
 
 
 def finish(config: pytest.Config, *, ended: bool) -> None:
@@ -163,9 +161,8 @@ def finish(config: pytest.Config, *, ended: bool) -> None:
         if ended:
             from pytest_pristine.verify import left_open  # heavy, and most runs need none
 
-            checkouts = equipment.checkouts
-            known = () if checkouts is None else checkouts.pids
-            process.connections += [] if checkouts is None else checkouts.rest()
+            known = equipment.checkouts.pids
+            process.connections += equipment.checkouts.rest()
             process.connections += left_open.at_end(equipment.workspace.url, equipment.begun, known)
     with _noting(process.problems, "the last proof"):
         _prove(equipment, process)

@@ -43,7 +43,7 @@ class Equipment:
         isolation: Restores the database.
         workspace: The database.
         recorder: Hears statements.
-        checkouts: The connections that tests have of `postgres_engine`, once there is one.
+        checkouts: The connections that tests have of our engines.
         coverage: What of the schema is touched; None where that is not measured.
         since: The tests that may have written since the last restore, because they asked for no other: node ids.
         restored: The test that was restored last; empty before there was one.
@@ -59,7 +59,7 @@ class Equipment:
     isolation: Isolation
     workspace: Workspace
     recorder: Recorder
-    checkouts: Checkouts | None = None
+    checkouts: Checkouts
     coverage: SchemaCoverage | None = None
     since: list[str] = field(default_factory=list)
     restored: str = ""
