@@ -207,6 +207,8 @@ class UnprovenError(RestoreError):
 
 class DriverError(PristineError):
     """A driver of a database is not installed, or cannot work where it is used."""
+
+
 class DeferredConstraintError(PristineError):
     """What a test left uncommitted in its session violates a constraint that COMMIT would have checked."""
 

@@ -54,8 +54,7 @@ class Stage:
 
     def end(self) -> Restored:
         """Do what the fixture does after a test."""
-        self.rollback.check()
-        self.rollback.end()
+        self.rollback.finish()
         return self.isolation.restore()
 
     def count(self, table: str = "users") -> int:
@@ -72,7 +71,7 @@ def _set(place: Place, **options: object) -> Iterator[Stage]:
     try:
         yield Stage(place, isolation, engine, rollback, session)
     finally:
-        rollback.end()
+        rollback.finish(failed=True)
         session.close()
         engine.dispose()
 
@@ -218,7 +217,7 @@ def test_what_is_left_uncommitted_is_checked(one_stage: Stage) -> None:
     """A deferred constraint that is violated in the end is an error that names it, and nothing is left."""
     one_stage.session.execute(text("INSERT INTO orders (who) VALUES (77)"))
     with pytest.raises(DeferredConstraintError) as raised:
-        one_stage.rollback.check()
+        one_stage.rollback.finish()
     assert "orders_who_fkey" in raised.value.found
     assert "commit it in the test" in str(raised.value)
 
@@ -327,6 +326,5 @@ def test_a_transaction_that_is_kept(one_stage: Stage) -> None:
     """What a failed test wrote can be committed, for its database to be kept; then a restore finds it."""
     one_stage.session.add(User(name="ada"))
     one_stage.session.flush()
-    one_stage.rollback.commit()
-    one_stage.rollback.end()
+    one_stage.rollback.finish(failed=True, keep=True)
     assert one_stage.isolation.restore().committed == "users 1 row"

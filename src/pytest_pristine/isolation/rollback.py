@@ -95,7 +95,39 @@ class Rollback:
             raise AssertionError("it was opened just now")
         return self._connection
 
-    def check(self) -> None:
+    def finish(self, *, failed: bool = False, keep: bool = False) -> None:
+        """Check what was left uncommitted, roll back, and give the connection back.
+
+        Args:
+            failed: The test has failed: it is not checked.
+            keep: Commit what was written, as far as that is possible: the database is to be kept as it is.
+
+        Raises:
+            DeferredConstraintError: What was left uncommitted violates a deferred constraint.
+        """
+        try:
+            if keep and self._outer is not None and self.is_open:
+                with contextlib.suppress(DBAPIError):
+                    self._outer.commit()
+            elif not failed:
+                self._check()
+        finally:
+            self._give_back()
+
+    def described(self) -> str:
+        """What was written so far, in words."""
+        connection = self._connection
+        if connection is None or not self.is_open:
+            return "nothing"
+        if connection.dialect.is_async:
+            return "see the statements"  # to ask takes a loop that runs
+        try:
+            rows = unheard.rows(connection, _WRITTEN)
+        except self._error:
+            return "see the statements, one of which failed"
+        return ", ".join(str(row[0]) for row in rows) or "nothing"
+
+    def _check(self) -> None:
         """Check what was left uncommitted, as far as constraints were deferred.
 
         Raises:
@@ -114,29 +146,6 @@ class Rollback:
                 str(error.orig).strip(),
                 ["commit it in the test, which then gets the error; or roll it back there"],
             ) from error
-
-    def described(self) -> str:
-        """What was written so far, in words."""
-        connection = self._connection
-        if connection is None or not self.is_open:
-            return "nothing"
-        if connection.dialect.is_async:
-            return "see the statements"  # to ask takes a loop that runs
-        try:
-            rows = unheard.rows(connection, _WRITTEN)
-        except self._error:
-            return "see the statements, one of which failed"
-        return ", ".join(str(row[0]) for row in rows) or "nothing"
-
-    def commit(self) -> None:
-        """Commit, as far as that is possible: the database is to be kept as it is."""
-        if self._outer is not None and self.is_open:
-            with contextlib.suppress(DBAPIError):
-                self._outer.commit()
-
-    def end(self) -> None:
-        """Roll back, and give the connection back. Sessions begin anew when they are used again."""
-        self._give_back()
 
     @property
     def _error(self) -> type[BaseException]:

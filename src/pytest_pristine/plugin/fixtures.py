@@ -12,7 +12,7 @@ from pytest_pristine.plugin import cleaning, equipping, proving, rolling_back, s
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.engine import URL
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
 
     from pytest_pristine.plugin.recording import Equipment
@@ -122,4 +122,13 @@ def postgres_session(
 ) -> Iterator[Session]:
     """A session of SQLAlchemy's ORM. The test may commit, roll back and nest: all of it is rolled back in the end."""
     with rolling_back.session(_pristine_isolation, request.node, postgres_engine) as session:
+        yield session
+
+
+@pytest.fixture
+def postgres_async_session(
+    request: pytest.FixtureRequest, _pristine_isolation: Equipment, postgres_async_engine: AsyncEngine
+) -> Iterator[AsyncSession]:
+    """The same as an `AsyncSession`, in the loop that uses it."""
+    with rolling_back.async_session(_pristine_isolation, request.node, postgres_async_engine) as session:
         yield session

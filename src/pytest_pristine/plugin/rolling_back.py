@@ -12,6 +12,7 @@ from pytest_pristine.plugin import cleaning, recording
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
 
     from pytest_pristine.isolation.rollback import Rollback
@@ -28,40 +29,50 @@ def session(equipment: Equipment, node: pytest.Item, engine: Engine) -> Iterator
     from pytest_pristine.isolation.rollback import Rollback, RolledBackSession  # heavy, and most runs need none
 
     rollback = Rollback(engine)
-    with cleaning.undone(equipment, node, commits=False), _noted(equipment, rollback):
-        made = RolledBackSession(rollback=rollback)
-        try:
-            yield made
-        finally:
-            try:
-                _conclude(equipment, node, rollback)
-            finally:
-                made.close()
+    made = RolledBackSession(rollback=rollback)
+    with _rolled_back(equipment, node, rollback, made):
+        yield made
 
 
 @contextmanager
-def _noted(equipment: Equipment, rollback: Rollback) -> Iterator[None]:
-    equipment.rollbacks.append(rollback)
-    try:
-        yield
-    finally:
-        equipment.rollbacks.remove(rollback)
+def async_session(equipment: Equipment, node: pytest.Item, engine: AsyncEngine) -> Iterator[AsyncSession]:
+    """The same, asynchronous.
 
+    Raises:
+        DeferredConstraintError: What the test did not commit violates a deferred constraint.
+    """
+    from sqlalchemy.ext.asyncio import AsyncSession  # heavy, and loaded by now
 
-def _conclude(equipment: Equipment, node: pytest.Item, rollback: Rollback) -> None:
-    """Roll back. What a failed test wrote is committed if its database is to be kept: it would not show otherwise."""
-    if recording.has_failed(node):
-        if equipment.keeps:
-            equipment.commits = True
-            rollback.commit()
-        rollback.end()
-        return
-    try:
-        rollback.check()
-    finally:
-        rollback.end()
+    from pytest_pristine.isolation.rollback import RolledBackSession  # heavy, and most runs need none
+    from pytest_pristine.isolation.rollback_in_loop import RollbackInLoop  # the same
+
+    rollback = RollbackInLoop(engine)
+    made = AsyncSession(sync_session_class=RolledBackSession, rollback=rollback)
+    with _rolled_back(equipment, node, rollback, made.sync_session):
+        yield made
 
 
 def told(equipment: Equipment) -> list[str]:
     """What the test that runs wrote in sessions that are rolled back, in words."""
     return [f"in a session that is rolled back: {rollback.described()}" for rollback in equipment.rollbacks]
+
+
+@contextmanager
+def _rolled_back(equipment: Equipment, node: pytest.Item, rollback: Rollback, session: Session) -> Iterator[None]:
+    with cleaning.undone(equipment, node, commits=False):
+        equipment.rollbacks.append(rollback)
+        try:
+            yield
+        finally:
+            equipment.rollbacks.remove(rollback)
+            _finish(equipment, rollback, session, failed=recording.has_failed(node))
+
+
+def _finish(equipment: Equipment, rollback: Rollback, session: Session, *, failed: bool) -> None:
+    # What a failed test wrote would not show in its database, if that is kept.
+    keep = failed and equipment.keeps
+    equipment.commits |= keep
+    try:
+        rollback.finish(failed=failed, keep=keep)
+    finally:
+        session.close()

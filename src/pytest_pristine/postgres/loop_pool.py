@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import sys
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, Pool
@@ -44,6 +45,7 @@ class _OfLoop(AsyncAdaptedQueuePool):
         self.loop = loop
         self.entries = weakref.WeakSet[Any]()
         self._make = pool._create_connection  # noqa: SLF001 - what is made belongs to the pool that all see
+        self.farewells: set[Callable[[], Awaitable[None]]] = set()
         self._ending: AsyncGenerator[None, None] | None = None
 
     def _create_connection(self) -> ConnectionPoolEntry:
@@ -68,6 +70,8 @@ class _OfLoop(AsyncAdaptedQueuePool):
 
     async def close(self) -> None:
         """In the loop: close all connections, also those that somebody forgot to give back."""
+        while self.farewells:
+            await self.farewells.pop()()
         await greenlet_spawn(self.dispose)
         for entry in _open(self.entries):
             end(entry, self.loop)
@@ -119,6 +123,16 @@ class LoopPool(Pool):
         """Close the idle connections of all loops, without waiting for anything."""
         for each in self._living():
             each.drop()
+
+    def before_end(self, farewell: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+        """Have something done in the running loop before its connections are closed, as it ends.
+
+        Returns:
+            What has it not done any more.
+        """
+        farewells = self._of_running_loop().farewells
+        farewells.add(farewell)
+        return functools.partial(farewells.discard, farewell)
 
     def close(self) -> None:
         """Close all connections, in their loops where those can be run here."""
