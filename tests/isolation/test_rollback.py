@@ -72,7 +72,6 @@ def _set(place: Place, **options: object) -> Iterator[Stage]:
         yield Stage(place, isolation, engine, rollback, session)
     finally:
         rollback.finish(failed=True)
-        session.close()
         engine.dispose()
 
 

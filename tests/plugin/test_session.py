@@ -181,7 +181,7 @@ def test_the_database_of_a_failed_test(shop: Project) -> None:
         def look(request, postgres_url):
             yield
             engine = create_engine(postgres_url.set(database="postgres"))
-            names = "SELECT datname FROM pg_database WHERE datname LIKE '%kept%'"
+            names = "SELECT datname FROM pg_database WHERE datname LIKE '%failed%'"
             with engine.connect() as connection:
                 name = connection.execute(text(names)).scalars().all()[-1]
             kept = create_engine(postgres_url.set(database=name))

@@ -55,6 +55,7 @@ class RolledBackSession(Session):
     def __init__(self, *, rollback: Rollback, **further: Any) -> None:  # noqa: ANN401 - what every session takes
         super().__init__(join_transaction_mode="create_savepoint", **further)
         self._rollback = rollback
+        rollback.sessions.append(self)
 
     def get_bind(self, *_: Any, bind: Engine | Connection | None = None, **__: Any) -> Engine | Connection:  # noqa: ANN401 - SQLAlchemy's
         """The connection in whose transaction all happens; another one for a statement that names it."""
@@ -66,6 +67,7 @@ class Rollback:
 
     Attributes:
         has_ended_early: Somebody ended the real transaction.
+        sessions: Those that are closed with it.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -78,6 +80,7 @@ class Rollback:
         self._connection: Connection | None = None
         self._outer: RootTransaction | None = None
         self.has_ended_early = False
+        self.sessions: list[Session] = []
         _hear_sessions()
 
     @property
@@ -96,7 +99,7 @@ class Rollback:
         return self._connection
 
     def finish(self, *, failed: bool = False, keep: bool = False) -> None:
-        """Check what was left uncommitted, roll back, and give the connection back.
+        """Check what was left uncommitted, roll back, close the sessions, and give the connection back.
 
         Args:
             failed: The test has failed: it is not checked.
@@ -113,6 +116,8 @@ class Rollback:
                 self._check()
         finally:
             self._give_back()
+            for session in self.sessions:
+                session.close()
 
     def described(self) -> str:
         """What was written so far, in words."""
@@ -206,7 +211,12 @@ class Rollback:
     def _make_up(self, connection: Connection, name: str) -> None:
         """Make a savepoint that went with the real transaction. What follows is rolled back all the same."""
         self.has_ended_early = True
-        unheard.run(connection, f"SAVEPOINT {name}")
+        try:
+            unheard.run(connection, f"SAVEPOINT {name}")
+        except self._error:
+            # Most drivers begin another transaction by themselves. asyncpg's takes the last one for open.
+            unheard.run(connection, "BEGIN")
+            unheard.run(connection, f"SAVEPOINT {name}")
 
     @property
     def _defers(self) -> bool:

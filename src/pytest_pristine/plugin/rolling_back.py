@@ -29,9 +29,8 @@ def session(equipment: Equipment, node: pytest.Item, engine: Engine) -> Iterator
     from pytest_pristine.isolation.rollback import Rollback, RolledBackSession  # heavy, and most runs need none
 
     rollback = Rollback(engine)
-    made = RolledBackSession(rollback=rollback)
-    with _rolled_back(equipment, node, rollback, made):
-        yield made
+    with _rolled_back(equipment, node, rollback):
+        yield RolledBackSession(rollback=rollback)
 
 
 @contextmanager
@@ -47,9 +46,8 @@ def async_session(equipment: Equipment, node: pytest.Item, engine: AsyncEngine) 
     from pytest_pristine.isolation.rollback_in_loop import RollbackInLoop  # the same
 
     rollback = RollbackInLoop(engine)
-    made = AsyncSession(sync_session_class=RolledBackSession, rollback=rollback)
-    with _rolled_back(equipment, node, rollback, made.sync_session):
-        yield made
+    with _rolled_back(equipment, node, rollback):
+        yield AsyncSession(sync_session_class=RolledBackSession, rollback=rollback)
 
 
 def told(equipment: Equipment) -> list[str]:
@@ -58,21 +56,15 @@ def told(equipment: Equipment) -> list[str]:
 
 
 @contextmanager
-def _rolled_back(equipment: Equipment, node: pytest.Item, rollback: Rollback, session: Session) -> Iterator[None]:
+def _rolled_back(equipment: Equipment, node: pytest.Item, rollback: Rollback) -> Iterator[None]:
     with cleaning.undone(equipment, node, commits=False):
         equipment.rollbacks.append(rollback)
         try:
             yield
         finally:
             equipment.rollbacks.remove(rollback)
-            _finish(equipment, rollback, session, failed=recording.has_failed(node))
-
-
-def _finish(equipment: Equipment, rollback: Rollback, session: Session, *, failed: bool) -> None:
-    # What a failed test wrote would not show in its database, if that is kept.
-    keep = failed and equipment.keeps
-    equipment.commits |= keep
-    try:
-        rollback.finish(failed=failed, keep=keep)
-    finally:
-        session.close()
+            failed = recording.has_failed(node)
+            # What a failed test wrote would not show in its database, if that is kept.
+            keep = failed and equipment.keeps
+            equipment.commits |= keep
+            rollback.finish(failed=failed, keep=keep)
