@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from urllib.parse import unquote_plus
 
@@ -49,14 +50,15 @@ def test_a_run_with_each_driver(project: Project, database: URL, driver: str, wh
     project.write("test_users.py", _SUITE.format(driver=driver))
     url = database.set(drivername=f"postgresql+{driver}").render_as_string(hide_password=False)
     environ = {"PRISTINE_DRIVER": driver} if where == "embedded" else {"TEST_DATABASE_URL": url}
-    done = project.run("--pristine-schema-cov", **environ)
+    done = project.run("--pristine-report=report", **environ)
     assert "1 failed, 3 passed" in done.output, done.output
     assert "left a connection of postgres_engine, taken at" in done.output
     assert "4 tests restored" in done.output
     assert "pristine: the statement" in done.output
     assert "failed    INSERT INTO users (name) VALUES ('root')" in done.output
     assert re.search(r" {20,}(ERROR: +|<class '.*'>: )?duplicate key value violates unique constraint", done.output)
-    assert "schema coverage: 4 of 7 objects" in done.output
+    schema = json.loads((project.path / "report" / "report.json").read_text(encoding="utf-8"))["schema"]
+    assert schema == {}
 
 
 def _create(url: URL, driver: str, contested: str = "") -> Engine:
@@ -166,6 +168,7 @@ def test_a_driver_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, databas
 
 _PLAIN = """
     import asyncio
+import json
 import re
 
     import asyncpg

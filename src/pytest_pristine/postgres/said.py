@@ -24,7 +24,8 @@ def fields(error: BaseException) -> dict[str, str] | None:
     psycopg and psycopg2 have them in `diag`, asyncpg in the exception itself, pg8000 in a dictionary. SQLAlchemy wraps
     them, and its adapter for asyncpg wraps them once more.
     """
-    seen, each = set[int](), error
+    seen = set[int]()
+    each: BaseException | None = error
     while each is not None and id(each) not in seen:
         seen.add(id(each))
         letters = _letters(each)
@@ -33,14 +34,15 @@ def fields(error: BaseException) -> dict[str, str] | None:
         told = getattr(each, "diag", None) or each
         state = getattr(told, "sqlstate", None) or getattr(each, "pgcode", None)
         if state is not None and hasattr(told, "constraint_name"):
-            found = {
-                name: getattr(told, name, None) or getattr(told, _OF_ASYNCPG.get(name, ""), None) for name in _LETTERS
-            }
-            return {name: str(value or "") for name, value in found.items()} | {"sqlstate": str(state)}
+            return {name: _field(told, name) for name in _LETTERS} | {"sqlstate": str(state)}
         each = getattr(each, "orig", None) or each.__cause__
     return None
 
 
+def _field(told: object, name: str) -> str:
+    return str(getattr(told, name, None) or getattr(told, _OF_ASYNCPG.get(name, name), None) or "")
+
+
 def _letters(error: BaseException) -> dict[str, object] | None:
-    first = error.args[0] if error.args else None
+    first: object = error.args[0] if error.args else None
     return first if isinstance(first, dict) and "C" in first else None
