@@ -80,8 +80,8 @@ def test_importing_the_package_and_the_plugin_is_cheap() -> None:
 
 
 def test_fixtures_and_hooks_of_the_plugin() -> None:
-    """The plugin's fixtures are the documented ones, and one of its own that begins with our name."""
+    """The plugin's fixtures are the documented ones, and two of its own that begin with our name."""
     fixtures = {name for name in plugin.__all__ if not name.startswith("pytest_")}
-    assert fixtures == {"postgres_server", "apply_migrations", "postgres_url", "postgres_engine", "clean_database",
-                        "postgres_dsn", "postgres_async_engine", "postgres_session", "postgres_async_session",
+    assert fixtures == {"postgres_server", "apply_migrations", "postgres_url", "postgres_dsn", "postgres_engine",
+                        "postgres_async_engine", "clean_database", "postgres_session", "postgres_async_session",
                         "_pristine_isolation", "_pristine_async_engine"}  # fmt: skip

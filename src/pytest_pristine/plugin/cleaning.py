@@ -54,6 +54,7 @@ def before(equipment: Equipment, node: pytest.Item) -> None:
     restored = None
     try:
         with _timed(record):
+            equipment.sessions.renew()
             restored = equipment.isolation.prepare()
     except RestoreBlockedError as error:
         record.found.append(f"{equipment.who()} held a lock: {error.found}")
@@ -92,6 +93,7 @@ def _undo(equipment: Equipment, record: TestRecord, node: pytest.Item) -> Restor
         _keep(equipment, record, node)
     try:
         with _timed(record):
+            equipment.sessions.renew()
             restored = equipment.isolation.restore(node.nodeid)
     except RestoreBlockedError as error:
         record.blocked = error.found

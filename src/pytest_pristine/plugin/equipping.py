@@ -26,6 +26,7 @@ def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -
     """
     from pytest_pristine.isolation.catalogue import Coverage  # heavy, and most runs need none
     from pytest_pristine.isolation.isolation import Isolation  # the same
+    from pytest_pristine.postgres.session_state import SessionState  # the same
     from pytest_pristine.verify.checkouts import Checkouts  # the same
     from pytest_pristine.verify.statements import Recorder  # the same
 
@@ -44,7 +45,7 @@ def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -
     )
     recorder = Recorder(settings.statements.value, shapes=bool(settings.report.value))
     keeps = bool(settings.keep_failed.value)
-    equipment = Equipment(settings, isolation, workspace, recorder, Checkouts(), keeps=keeps)
+    equipment = Equipment(settings, isolation, workspace, recorder, Checkouts(), SessionState(), keeps=keeps)
     if equipment.keeps and workspace.template is None:
         equipment.keeps = False
         recording.of_process(config).problems.append(
@@ -70,6 +71,7 @@ def attending(equipment: Equipment, engine: AsyncEngine) -> Iterator[None]:
 
     equipment.isolation.on_ended_sessions(lambda: pool().drop())
     equipment.checkouts.attend(engine.sync_engine, "postgres_async_engine")
+    equipment.sessions.attend(engine.sync_engine)
     if equipment.coverage is not None:
         equipment.coverage.attach(engine.sync_engine)
     yield

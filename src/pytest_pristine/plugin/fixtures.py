@@ -76,6 +76,7 @@ def postgres_engine(
     )
     _pristine_isolation.isolation.on_ended_sessions(engine.dispose)
     _pristine_isolation.checkouts.attend(engine, "postgres_engine")
+    _pristine_isolation.sessions.attend(engine)
     coverage = _pristine_isolation.coverage
     if coverage is not None:
         coverage.attach(engine)

@@ -13,6 +13,7 @@ from pytest_pristine.plugin import collection, state
 if TYPE_CHECKING:
     from pytest_pristine.isolation.isolation import Isolation
     from pytest_pristine.isolation.rollback import Rollback
+    from pytest_pristine.postgres.session_state import SessionState
     from pytest_pristine.settings import Settings
     from pytest_pristine.templates.workspace import Workspace
     from pytest_pristine.verify.checkouts import Checkouts
@@ -44,6 +45,7 @@ class Equipment:
         workspace: The database.
         recorder: Hears statements.
         checkouts: The connections that tests have of our engines.
+        sessions: What they leave in the sessions of these.
         coverage: What of the schema is touched; None where that is not measured.
         since: The tests that may have written since the last restore, because they asked for no other: node ids.
         restored: The test that was restored last; empty before there was one.
@@ -60,6 +62,7 @@ class Equipment:
     workspace: Workspace
     recorder: Recorder
     checkouts: Checkouts
+    sessions: SessionState
     coverage: SchemaCoverage | None = None
     since: list[str] = field(default_factory=list)
     restored: str = ""

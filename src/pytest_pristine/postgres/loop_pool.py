@@ -14,16 +14,19 @@ import socket
 import sys
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Any
 
+from psycopg import pq
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, Pool
 from sqlalchemy.util import greenlet_spawn
 
 from pytest_pristine.errors import DriverError
 
-# Seconds to wait for a connection that others have.
+# Seconds to wait for a connection that others have, and for an answer on one that nobody has.
 _PATIENCE = 30.0
+# Drops what others may stumble over before a session ends, which it does when it finds the time.
+DISCARD = "DISCARD TEMP"
 
 
 class _OfLoop(AsyncAdaptedQueuePool):
@@ -42,6 +45,7 @@ class _OfLoop(AsyncAdaptedQueuePool):
             timeout=_PATIENCE,
             dialect=pool._dialect,  # noqa: SLF001 - the same
         )
+        # As long as it is known here no other loop has its id.
         self.loop = loop
         self.entries = weakref.WeakSet[Any]()
         self._make = pool._create_connection  # noqa: SLF001 - what is made belongs to the pool that all see
@@ -74,17 +78,19 @@ class _OfLoop(AsyncAdaptedQueuePool):
             await self.farewells.pop()()
         await greenlet_spawn(self.dispose)
         for entry in _open(self.entries):
-            end(entry, self.loop)
-            _forget(entry)
+            _end(entry)
         # A transport of asyncio's ends when the loop goes round once more.
         await asyncio.sleep(0)
 
-    def drop(self) -> None:
-        """From anywhere: end the idle connections, without waiting for anything."""
-        for entry in _open(self.entries):
-            if not entry.in_use:
-                end(entry, self.loop)
-                _forget(entry)
+    def drop(self, entries: Iterable[Any]) -> None:
+        """From anywhere: end those of some connections that are idle."""
+        if self.loop.is_running() and self.loop is not _running():
+            # It is another thread's, which may want one at this moment.
+            self.loop.call_soon_threadsafe(_drop, entries)
+        elif _is_idle(self.loop) and not self.loop.is_closed():
+            self.loop.run_until_complete(_close(entries))
+        else:
+            _drop(entries)
 
 
 class LoopPool(Pool):
@@ -119,10 +125,16 @@ class LoopPool(Pool):
         """What is there of connections, whatever loop they belong to."""
         return [entry for each in self._living() for entry in _open(each.entries)]
 
-    def drop(self) -> None:
-        """Close the idle connections of all loops, without waiting for anything."""
+    def drop(self, entries: Iterable[Any] | None = None) -> None:
+        """Close idle connections, of whatever loop.
+
+        Args:
+            entries: Those of them that are to be closed; all when they are not given.
+        """
+        wanted = None if entries is None else set(entries)
         for each in self._living():
-            each.drop()
+            found = _open(each.entries)
+            each.drop([entry for entry in found if wanted is None or entry in wanted])
 
     def before_end(self, farewell: Callable[[], Awaitable[None]]) -> Callable[[], None]:
         """Have something done in the running loop before its connections are closed, as it ends.
@@ -140,7 +152,7 @@ class LoopPool(Pool):
             if _is_idle(each.loop):
                 each.loop.run_until_complete(each.close())
             else:
-                each.drop()
+                each.drop(_open(each.entries))
         self._loops.clear()
 
     def dispose(self) -> None:
@@ -150,7 +162,7 @@ class LoopPool(Pool):
             if each.loop is running:
                 each.dispose()
             else:
-                each.drop()
+                each.drop(_open(each.entries))
 
     def recreate(self) -> LoopPool:
         """An empty pool like this one."""
@@ -182,8 +194,7 @@ class LoopPool(Pool):
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         own = self._owners.get(record)
         if own is None or own.loop.is_closed():
-            end(record, None if own is None else own.loop)
-            _forget(record)
+            _end(record)
             return
         own._do_return_conn(record)  # noqa: SLF001 - as above
 
@@ -191,11 +202,13 @@ class LoopPool(Pool):
         loop = _running()
         if loop is None:
             raise _no_loop()
-        with self._lock:
-            own = self._loops.get(id(loop))
-            if own is None or own.loop is not loop:
-                own = self._loops[id(loop)] = _OfLoop(self, loop, self._pool_size, self._max_overflow)
-                own.attend()
+        own = self._loops.get(id(loop))
+        if own is None:
+            self._living()
+            own = _OfLoop(self, loop, self._pool_size, self._max_overflow)
+            own.attend()
+            with self._lock:
+                self._loops[id(loop)] = own
         return own
 
     def _living(self) -> list[_OfLoop]:
@@ -203,35 +216,44 @@ class LoopPool(Pool):
         with self._lock:
             for key, each in list(self._loops.items()):
                 if each.loop.is_closed():
-                    each.drop()
+                    for entry in _open(each.entries):
+                        _end(entry)
                     del self._loops[key]
             return list(self._loops.values())
 
 
-def end(entry: Any, loop: asyncio.AbstractEventLoop | None) -> None:  # noqa: ANN401 - SQLAlchemy does not export its type
-    """End the connection of an entry at once, from wherever this is called; no loop need run for it."""
-    connection = entry.driver_connection
-    if connection is None:
-        return
-    if loop is not None and loop.is_running() and loop is not _running():
-        # It is another thread's, which may wait for the connection at this moment.
-        loop.call_soon_threadsafe(_end, connection)
-    else:
-        _end(connection)
+def _drop(entries: Iterable[Any]) -> None:
+    for entry in entries:
+        if not entry.in_use:
+            _end(entry)
 
 
-def _end(connection: Any) -> None:  # noqa: ANN401 - of whatever driver
+async def _close(entries: Iterable[Any]) -> None:
+    """In the loop: the same, once their sessions have nothing temporary any more."""
+    for entry in entries:
+        if not entry.in_use:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(entry.driver_connection.execute(DISCARD), _PATIENCE)
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(entry.driver_connection.close(), _PATIENCE)
+            _end(entry)
+
+
+def _end(entry: Any) -> None:  # noqa: ANN401 - SQLAlchemy does not export its type
+    """End the connection of an entry at once, whether its loop runs or not. What was lent is not cleaned up more."""
+    connection, entry.dbapi_connection, entry.fairy_ref = entry.driver_connection, None, None
     pgconn = getattr(connection, "pgconn", None)
-    if pgconn is not None:  # psycopg
+    if pgconn is not None:  # psycopg's
+        if pgconn.transaction_status == pq.TransactionStatus.IDLE:
+            pgconn.exec_(DISCARD.encode())
         pgconn.finish()
         return
     transport = getattr(connection, "_transport", None)
     if transport is None or connection.is_closed():
         return
     # The server ends the session at once, also when the loop does not run that would close the transport.
-    sock = transport.get_extra_info("socket")
     with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+        transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
     try:
         connection.terminate()
     except RuntimeError:
@@ -248,12 +270,6 @@ def _close_without_loop(transport: Any) -> None:  # noqa: ANN401 - of whatever l
 
 def _open(entries: weakref.WeakSet[Any]) -> list[Any]:
     return [entry for entry in list(entries) if entry.dbapi_connection is not None]
-
-
-def _forget(entry: Any) -> None:  # noqa: ANN401 - SQLAlchemy does not export its type
-    """Have an entry open another connection when it is wanted again. What was lent is not cleaned up any more."""
-    entry.dbapi_connection = None
-    entry.fairy_ref = None
 
 
 def _running() -> asyncio.AbstractEventLoop | None:

@@ -158,13 +158,13 @@ POOL = Setting[int | None](
 DRIVER = Setting[str | None](
     "driver",
     None,
-    parsers.choice(*DRIVERS),
+    parsers.optional(parsers.choice(*DRIVERS)),
     f"driver of postgres_url and postgres_engine, whatever the URL names: {', '.join(DRIVERS)}",
 )
 ASYNC_DRIVER = Setting[str | None](
     "async_driver",
     None,
-    parsers.choice(*ASYNC_DRIVERS),
+    parsers.optional(parsers.choice(*ASYNC_DRIVERS)),
     f"driver of postgres_async_engine: {', '.join(ASYNC_DRIVERS)} (default: that of the URL, else psycopg)",
 )
 HOME = Setting[str | None](

@@ -52,6 +52,7 @@ class Checkouts:
         # Threads of the application take connections, too.
         self._lock = threading.Lock()
         self._out: dict[int, _Taken] = {}
+        self._lost: list[_Taken] = []
         self._told: list[_Taken] = []
 
     def attend(self, engine: Engine, fixture: str) -> None:
@@ -89,11 +90,13 @@ class Checkouts:
 
     def _tell(self, wanted: Callable[[_Taken], bool]) -> list[_Taken]:
         with self._lock:
-            found = {key: taken for key, taken in self._out.items() if wanted(taken)}
-            for key in found:
+            out = {key: taken for key, taken in self._out.items() if wanted(taken)}
+            for key in out:
                 del self._out[key]
-            self._told += found.values()
-        return list(found.values())
+            found = [*out.values(), *filter(wanted, self._lost)]
+            self._lost = [taken for taken in self._lost if not wanted(taken)]
+            self._told += found
+        return found
 
     def _take(self, fixture: str, _connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
         place = _place(sys._getframe(1))  # noqa: SLF001 - the documented way
@@ -108,9 +111,7 @@ class Checkouts:
         """Whoever detaches a connection has it for good, and closes it; one that was lost was not given back."""
         if any(frame.f_code.co_name == _LOST for frame in _frames(sys._getframe(1), _NEAR)):  # noqa: SLF001 - as above
             with self._lock:
-                taken = self._out.pop(id(entry), None)
-                if taken is not None:
-                    self._out[-id(taken)] = taken
+                self._lost += filter(None, [self._out.pop(id(entry), None)])
         else:
             self._give_back(connection, entry)
 
