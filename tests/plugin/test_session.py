@@ -247,6 +247,64 @@ def test_the_sessions_of_an_application(shop: Project) -> None:
     assert "2 passed" in done.output
 
 
+def test_a_session_of_something_else(shop: Project) -> None:
+    """A project that replaces the session by one of SQLite is told so by the checklist."""
+    shop.write("conftest.py", """
+        import pytest
+        from sqlalchemy import create_engine
+        from sqlalchemy.orm import Session
+
+        @pytest.fixture
+        def postgres_session(request):
+            with Session(create_engine("sqlite://")) as session:
+                yield session
+    """)  # fmt: skip
+    shop.write("test_users.py", """
+        def test_elsewhere(postgres_session):
+            pass
+
+        def test_here(postgres_engine):
+            pass
+    """)  # fmt: skip
+    done = shop.run("-v")
+    assert "test_users.py::test_elsewhere: postgres_session is sqlite" in done.output, done.output
+
+
+def test_an_application_with_threads(shop: Project) -> None:
+    """The endpoints of FastAPI run in threads, and use the session that replaces their own."""
+    shop.write("test_users.py", """
+        import pytest
+        from fastapi import Depends, FastAPI
+        from fastapi.testclient import TestClient
+        from models import User
+        from sqlalchemy.orm import Session
+
+        app = FastAPI()
+
+        def get_session():
+            raise NotImplementedError
+
+        @app.post("/users")
+        def sign_up(name: str, session: Session = Depends(get_session)):
+            session.add(User(name=name))
+            session.commit()
+
+        @pytest.fixture
+        def client(postgres_session):
+            app.dependency_overrides[get_session] = lambda: postgres_session
+            yield TestClient(app)
+            del app.dependency_overrides[get_session]
+
+        @pytest.mark.parametrize("time", [1, 2])
+        def test_signs_up(client, postgres_session, time):
+            assert client.post("/users?name=ada").status_code == 200
+            assert [user.name for user in postgres_session.query(User).order_by(User.id)] == ["root", "ada"]
+    """)  # fmt: skip
+    done = shop.run()
+    assert done.status == 0, done.output
+    assert "2 passed" in done.output
+
+
 _ASYNC = """
     import asyncio
 

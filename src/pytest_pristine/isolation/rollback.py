@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from pytest_pristine.errors import DeferredConstraintError
 from pytest_pristine.isolation import unheard
+from pytest_pristine.postgres import said
 
 # The key under which what is known of a connection has the `Rollback` that it is of.
 _KEY = "pristine_rollback"
@@ -144,11 +145,12 @@ class Rollback:
         try:
             connection.exec_driver_sql(_CHECK)
         except DBAPIError as error:
-            if unheard.sqlstate(error.orig) == _FAILED or error.connection_invalidated:
+            if (said.fields(error) or {}).get("sqlstate") == _FAILED or error.connection_invalidated:
                 return
+            told, whole = said.message(error.orig or error), str(error.orig).strip()
             raise DeferredConstraintError(
                 "to check the deferred constraints of what the test did not commit, before it is rolled back",
-                str(error.orig).strip(),
+                whole if whole.startswith(told) else told,
                 ["commit it in the test, which then gets the error; or roll it back there"],
             ) from error
 

@@ -46,10 +46,3 @@ def ask(connection: Connection, query: str) -> object:
 def roll_back(connection: Connection) -> None:
     """Roll back whatever transaction the driver is in."""
     connection.connection.rollback()
-
-
-def sqlstate(error: BaseException | None) -> str:
-    """The SQLSTATE of a driver's error; empty where it has none."""
-    of_pg8000 = error.args[0] if error is not None and error.args else None
-    told = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    return str(told or (of_pg8000.get("C", "") if isinstance(of_pg8000, dict) else ""))

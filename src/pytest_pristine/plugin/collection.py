@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 # Where our fixtures are, which a project may override.
 _HOME = "pytest_pristine.plugin.fixtures"
 # Those that give a database, which a project may replace by something that is no Postgres.
-DATABASES = ("postgres_engine", "postgres_url", "postgres_async_engine")
+DATABASES = (
+    "postgres_engine", "postgres_url", "postgres_async_engine", "postgres_session", "postgres_async_session",
+)  # fmt: skip
 _SERVER, _DATABASE = "postgres_server", "apply_migrations"
 # Those that undo what a test does.
 _UNDOING = ("clean_database", "postgres_session", "postgres_async_session")

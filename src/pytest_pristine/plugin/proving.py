@@ -121,8 +121,9 @@ def _foreign(item: pytest.Item) -> list[str]:
     found = []
     for name in collection.DATABASES:
         value = getattr(item, "funcargs", {}).get(name)
-        # An engine has its dialect, a URL the name of one.
-        url = getattr(value, "url", value)
+        # A session is bound to an engine or to a connection of one; an engine has its dialect, a URL the name of one.
+        bind = getattr(value, "bind", None) or value
+        url = getattr(getattr(bind, "engine", bind), "url", bind)
         backend = getattr(url, "get_backend_name", None)
         if backend is not None and backend() != _POSTGRES:
             found.append(f"{name} is {backend()}")
