@@ -46,7 +46,8 @@ DEADLINE = 60
 _FOREIGN = ("PRISTINE_", "PG", "PYTEST_", "COV_", "COVERAGE_", "TEST_DATABASE_URL", "DATABASE_URL")
 # Plugins that a run under test has no use for and that take time to import.
 _NOT_NEEDED = (
-    "cacheprovider", "hypothesispytest", "anyio", "randomly", "timeout", "xdist", "pytest_cov", "rerunfailures",
+    "cacheprovider", "hypothesispytest", "anyio", "asyncio", "randomly", "timeout", "xdist", "pytest_cov",
+    "rerunfailures",
 )  # fmt: skip
 
 _ALEMBIC_INI = "[alembic]\nscript_location = %(here)s/migrations\n"

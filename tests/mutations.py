@@ -54,6 +54,7 @@ class Mutation:
 
 
 OPEN = "isolation/test_open_transactions.py -k superuser"
+ROLLBACK = "isolation/test_rollback.py -k '{}'"
 WAYS = "isolation/test_ways.py -k 'superuser and {}'"
 AS_OWNER = "isolation/test_ways.py -k 'owner and {}'"
 PROOF = "isolation/test_proof.py -k {}"
@@ -118,6 +119,22 @@ MUTATIONS = [
              WAYS.format("not_logged")),
     Mutation(GUIDED, "written | schema.moved", "written", TRUNCATED),
     Mutation(GUIDED, "since.is_told and wal", "wal", OPEN),
+    # What was rolled back.
+    Mutation("postgres/wal.py", 'AND (stays OR {aborted} IS NOT TRUE)\n"""\n_FROM_RECORDS',
+             'AND {aborted} IS NOT TRUE\n"""\n_FROM_RECORDS', ROLLBACK.format("superuser and commits_is_rolled")),
+    Mutation("postgres/wal.py", "'aborted'", "'committed'", ROLLBACK.format("superuser and beside_it")),
+    Mutation("isolation/aborted.py", "row[0] is not False", "row[0] is not None",
+             ROLLBACK.format("owner and beside_it")),
+    Mutation("isolation/aborted.py", "since.open or ", "", OPEN_AS_OWNER),
+    Mutation("isolation/aborted.py", "if not since.is_told or", "if",  "isolation/test_ways.py"),
+    Mutation("isolation/rollback.py", "            unheard.run(connection, _DEFER)\n", "",
+             ROLLBACK.format("deferred_anew")),
+    Mutation("isolation/rollback.py", "connection.get_nested_transaction() in list(_savepoints.values()) and ", "",
+             ROLLBACK.format("at_each_commit")),
+    Mutation("isolation/rollback.py", '                unheard.run(connection, f"ROLLBACK TO SAVEPOINT {name}")\n'
+             "                raise", "                raise", ROLLBACK.format("violates_a_deferred")),
+    Mutation("isolation/rollback.py", "        savepoint.close()\n", "        pass\n",
+             ROLLBACK.format("of_the_application")),
     Mutation(GUIDED, "<= self.limit", "<= 2**62", WAYS.format("much_is_not_read")),
     Mutation("postgres/wal.py", "(errors.InternalError_, errors.UndefinedFile,", "(errors.InternalError_,",
              WAYS.format("wal_that_is_gone")),

@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from pytest_pristine.migrations.steps import Steps
     from pytest_pristine.templates.provider import PostgresServer
     from pytest_pristine.templates.workspace import Workspace
-    from pytest_pristine.warnings import LeftoverWarning, PristineWarning, SchemaChangedWarning
+    from pytest_pristine.warnings import EscapedWarning, LeftoverWarning, PristineWarning, SchemaChangedWarning
 
 __all__ = [
-    "Alembic", "Call", "Command", "LeftoverWarning", "Migrator", "Models", "PostgresServer", "PristineError",
-    "PristineWarning", "SchemaChangedWarning", "SqlFiles", "Steps", "Workspace",
+    "Alembic", "Call", "Command", "EscapedWarning", "LeftoverWarning", "Migrator", "Models", "PostgresServer",
+    "PristineError", "PristineWarning", "SchemaChangedWarning", "SqlFiles", "Steps", "Workspace",
 ]  # fmt: skip
 
 _HOMES = {
     "Alembic": "pytest_pristine.migrations.alembic",
     "Call": "pytest_pristine.migrations.call",
     "Command": "pytest_pristine.migrations.command",
+    "EscapedWarning": "pytest_pristine.warnings",
     "LeftoverWarning": "pytest_pristine.warnings",
     "Migrator": "pytest_pristine.migrations.migrator",
     "Models": "pytest_pristine.migrations.models",

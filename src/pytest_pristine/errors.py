@@ -36,6 +36,8 @@
     ├── RestoreError                the database could not be put back
     │   ├── RestoreBlockedError     another session holds a lock
     │   └── UnprovenError           it was put back, and is not as it was all the same
+    ├── DriverError                 a driver is not installed, or cannot work here
+    ├── DeferredConstraintError     what a test left uncommitted violates a deferred constraint
     ├── SqliteUsedError             a guarded test opened SQLite
     └── ReportError                 the report could not be written
 
@@ -221,6 +223,14 @@ class RestoreBlockedError(RestoreError):
 
 class UnprovenError(RestoreError):
     """The database was put back, and is not as it was all the same."""
+
+
+class DriverError(PristineError):
+    """A driver of a database is not installed, or cannot work where it is used."""
+
+
+class DeferredConstraintError(PristineError):
+    """What a test left uncommitted in its session violates a constraint that COMMIT would have checked."""
 
 
 class SqliteUsedError(PristineError):

@@ -16,3 +16,10 @@ class SchemaChangedWarning(PristineWarning):
 
 class LeftoverWarning(PristineWarning):
     """A test left something that outlives it: a prepared transaction, a session that holds an advisory lock."""
+
+
+class EscapedWarning(PristineWarning):
+    """A test committed something past the session whose transactions are rolled back.
+
+    It was put back as `clean_database` does it, which takes longer.
+    """

@@ -53,8 +53,9 @@ def test_nothing_else_is_registered() -> None:
 def test_exported_names() -> None:
     """The package exports these names and no others, and each can be imported."""
     assert pytest_pristine.__all__ == [
-        "Alembic", "Call", "Command", "LeftoverWarning", "Migrator", "Models", "PostgresServer", "PristineError",
-        "PristineWarning", "SchemaChangedWarning", "SqlFiles", "Steps", "Workspace",
+        "Alembic", "Call", "Command", "EscapedWarning", "LeftoverWarning", "Migrator", "Models",
+        "PostgresServer", "PristineError", "PristineWarning", "SchemaChangedWarning", "SqlFiles", "Steps",
+        "Workspace",
     ]  # fmt: skip
     for name in pytest_pristine.__all__:
         exported = getattr(pytest_pristine, name)
@@ -80,7 +81,8 @@ def test_importing_the_package_and_the_plugin_is_cheap() -> None:
 
 
 def test_fixtures_and_hooks_of_the_plugin() -> None:
-    """The plugin's fixtures are the documented ones, and one of its own that begins with our name."""
+    """The plugin's fixtures are the documented ones, and two of its own that begin with our name."""
     fixtures = {name for name in plugin.__all__ if not name.startswith("pytest_")}
-    assert fixtures == {"postgres_server", "apply_migrations", "postgres_url", "postgres_engine", "clean_database",
-                        "_pristine_isolation"}  # fmt: skip
+    assert fixtures == {"postgres_server", "apply_migrations", "postgres_url", "postgres_dsn", "postgres_engine",
+                        "postgres_async_engine", "clean_database", "postgres_session", "postgres_async_session",
+                        "_pristine_isolation", "_pristine_async_engine"}  # fmt: skip

@@ -96,7 +96,10 @@ def written(server: Server) -> Iterator[Written]:
     ("DELETE FROM plain", {"plain"}),
     ("COPY plain FROM PROGRAM 'printf ''5\tfive\n6\tsix\n'''", {"plain"}),
     ("INSERT INTO other VALUES (1); INSERT INTO plain VALUES (2, 'two')", {"plain", "other"}),
-    ("BEGIN; INSERT INTO other VALUES (1); ROLLBACK", {"other"}),
+    ("BEGIN; INSERT INTO other VALUES (1); ROLLBACK", set()),
+    ("BEGIN; INSERT INTO other VALUES (1); SELECT nextval('numbers'); ROLLBACK", {"numbers"}),
+    ("BEGIN; SAVEPOINT a; INSERT INTO other VALUES (1); ROLLBACK TO a; DELETE FROM plain; COMMIT", {"plain"}),
+    ("BEGIN; SAVEPOINT a; INSERT INTO other VALUES (1); RELEASE a; COMMIT", {"other"}),
     ("SELECT nextval('numbers')", {"numbers"}),
     ("SELECT setval('numbers', 7)", {"numbers"}),
     ("INSERT INTO unlogged VALUES (1)", set()),
@@ -107,7 +110,7 @@ def written(server: Server) -> Iterator[Written]:
     ("COMMENT ON TABLE plain IS 'new'", {"pg_description"}),
 ])  # fmt: skip
 def test_what_was_written(written: Written, statement: str, names: set[str]) -> None:
-    """Tables, sequences and catalogues are named that rows were written in, indexes and what was only read are not."""
+    """Tables, sequences and catalogues are named that rows were written in, not indexes, what was read, what was rolled back."""
     written.write(statement)
     assert written.names() == names
     assert written.names() == set()

@@ -23,6 +23,8 @@ TEXTS: dict[str, tuple[str, str, object]] = {
     "postgres_version": ("15", "16", 15),
     "postgres_bin": ("/a", "/b", "/a"),
     "extensions": ("pgcrypto\n  uuid-ossp", "hstore", ("pgcrypto", "uuid-ossp")),
+    "driver": ("psycopg2", "pg8000", "psycopg2"),
+    "async_driver": ("asyncpg", "psycopg", "asyncpg"),
     "docker_image": ("postgis/postgis:16-3.5", "postgres:15", "postgis/postgis:16-3.5"),
     "docker_port": ("55432", "5432", 55432),
     "claim": ("mine", "other", "mine"),
@@ -87,7 +89,7 @@ def test_default_when_nobody_gave_a_value(setting: Setting[object]) -> None:
     assert found.value == (60.0 if setting.name == "linger" else setting.default)
 
 
-@pytest.mark.parametrize("name", ["url", "claim", "alembic_config", "home"])
+@pytest.mark.parametrize("name", ["url", "claim", "alembic_config", "home", "driver"])
 @pytest.mark.parametrize("place", ["option", "environment", "ini"])
 def test_an_empty_value_counts_as_given(name: str, place: str) -> None:
     """A value that is given but empty hides what stands further down, in every place."""

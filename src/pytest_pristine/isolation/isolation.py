@@ -28,7 +28,7 @@ from pytest_pristine.isolation.freshness import EVERYTHING, Fresh
 from pytest_pristine.isolation.leftovers import Leftovers, Treatment
 from pytest_pristine.isolation.opening import BLOCKED, Opener
 from pytest_pristine.isolation.proof import OFF, Proof
-from pytest_pristine.isolation.restored import Restored, Spoiled, Written
+from pytest_pristine.isolation.restored import SEQUENCE, Restored, Spoiled, Written
 from pytest_pristine.postgres import wal
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.postgres.connections import Connection
@@ -362,7 +362,7 @@ class Isolation:
             written.filled.extend(done.filled)
             written.long.extend(done.long)
         refreshed = self._refresh(changes, written)
-        return [*refreshed, *(f"sequence {sequence}" for sequence in changes.sequences)]
+        return [*refreshed, *(f"{SEQUENCE}{sequence}" for sequence in changes.sequences)]
 
     def _refresh(self, changes: Changes, written: Written) -> list[str]:
         refreshed = [view for view in changes.views if self._watch.refresh(view, written)]

@@ -16,7 +16,7 @@ from psycopg import sql
 from pytest_pristine.isolation.baseline import Baseline, batches, populated_views
 from pytest_pristine.isolation.catalogue import MATERIALIZED_VIEW, SEQUENCE, Relation
 from pytest_pristine.isolation.changes import Changes, Mark, Moment
-from pytest_pristine.isolation.freshness import FRESH, Fresh
+from pytest_pristine.isolation.freshness import EVERYTHING, FRESH, Fresh
 from pytest_pristine.isolation.schema import SchemaWatch
 from pytest_pristine.postgres.connections import Connection
 
@@ -47,6 +47,7 @@ class Probes:
     baseline: Baseline
     schema: SchemaWatch
     _questions: list[Question] = field(init=False)
+    _of_sequences: list[Question] = field(init=False)
     _always: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,8 +56,9 @@ class Probes:
         self._questions = self.asking(
             [each for each in self.baseline.relations if each.kind != MATERIALIZED_VIEW and not each.hidden]
         )
+        self._of_sequences = self.asking(self.baseline.of_kind(SEQUENCE))
         # psycopg would have the server forget the first of many before it comes to the last.
-        self.connection.prepared_max = _OTHERS + len(self._questions)
+        self.connection.prepared_max = _OTHERS + len(self._questions) + len(self._of_sequences)
 
     def changes(self, since: Mark, until: Moment) -> Changes:
         """Ask every relation; one round trip for some hundreds of them."""
@@ -68,6 +70,10 @@ class Probes:
         # What we may not see without altering the table, which a look is not worth, counts as changed.
         found = self.ask_all(fresh) | self._ask_views(fresh)
         return self.baseline.sort(found, large_objects=True)
+
+    def sequences(self) -> Changes:
+        """Ask the sequences alone: a transaction that is rolled back leaves nothing else."""
+        return self.baseline.sort(self.ask(self._of_sequences, EVERYTHING), large_objects=False)
 
     def ask_all(self, fresh: Fresh) -> set[int]:
         """Oids of the tables and sequences that changed, or may have."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_pristine.isolation.catalogue import Relation
 from pytest_pristine.postgres.connections import Connection
+
+# How the words for a sequence begin.
+SEQUENCE = "sequence "
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,12 @@ class Restored:
     others: tuple[str, ...] = ()
     leftovers: tuple[str, ...] = ()
     remade: str = ""
+
+    @property
+    def committed(self) -> str:
+        """What only a transaction can have left that was committed, in words; sequences advance without one."""
+        others = tuple(other for other in self.others if not other.startswith(SEQUENCE))
+        return "" if not (self.rows or others or self.remade) else str(replace(self, others=others, leftovers=()))
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.others or self.leftovers or self.remade)

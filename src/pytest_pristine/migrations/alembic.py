@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -21,13 +22,13 @@ from pytest_pristine.errors import (
     SeveralHeadsError,
     StrayMigrationError,
 )
-from pytest_pristine.migrations import child, configuration, fingerprint, messages, words
+from pytest_pristine.migrations import child, configuration, fingerprint, loops, messages, words
 from pytest_pristine.migrations.configuration import Files
 from pytest_pristine.migrations.evidence import Evidence, Migrated
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.messages import Answer, Request
 from pytest_pristine.migrations.surroundings import Surroundings
-from pytest_pristine.postgres import names, urls
+from pytest_pristine.postgres import drivers, names, urls
 
 # Lines of the migration's own output that an error quotes.
 _OUTPUT_LINES = 20
@@ -124,8 +125,7 @@ class Alembic:
 
     def request(self, url: URL) -> tuple[Request, dict[str, str]]:
         """What a process that works on the database is told, and the variables that it gets besides our own."""
-        if self.driver is not None:
-            url = url.set(drivername=f"postgresql+{self.driver}")
+        url = drivers.url_for(self.driver or drivers.of(url), url)
         request = Request(
             config=str(self.config.resolve()),
             directory=str(self._directory()),
@@ -257,7 +257,7 @@ def _run_inline(request: Request, variables: Mapping[str, str]) -> Answer:
     os.environ.update(variables)
     try:
         with contextlib.chdir(request.directory):
-            return upgrade.run(request, raise_errors=True)
+            return loops.outside(functools.partial(upgrade.run, request, raise_errors=True))
     finally:
         for name, value in before.items():
             if value is None:

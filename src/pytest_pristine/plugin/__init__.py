@@ -8,11 +8,16 @@ from pytest_pristine.plugin.distribution import (
     pytest_xdist_setupnodes,
 )
 from pytest_pristine.plugin.fixtures import (
+    _pristine_async_engine,
     _pristine_isolation,
     apply_migrations,
     clean_database,
+    postgres_async_engine,
+    postgres_async_session,
+    postgres_dsn,
     postgres_engine,
     postgres_server,
+    postgres_session,
     postgres_url,
 )
 from pytest_pristine.plugin.hooks import (
@@ -26,11 +31,16 @@ from pytest_pristine.plugin.hooks import (
 from pytest_pristine.plugin.proving import pytest_runtest_call, pytest_runtest_setup, pytest_sessionfinish
 
 __all__ = [
+    "_pristine_async_engine",
     "_pristine_isolation",
     "apply_migrations",
     "clean_database",
+    "postgres_async_engine",
+    "postgres_async_session",
+    "postgres_dsn",
     "postgres_engine",
     "postgres_server",
+    "postgres_session",
     "postgres_url",
     "pytest_addoption",
     "pytest_collection_finish",

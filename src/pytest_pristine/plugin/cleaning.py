@@ -11,12 +11,40 @@ import pytest
 
 from pytest_pristine.errors import PristineError, RestoreBlockedError, UnprovenError
 from pytest_pristine.plugin import covering, recording
-from pytest_pristine.warnings import LeftoverWarning, SchemaChangedWarning
+from pytest_pristine.warnings import EscapedWarning, LeftoverWarning, SchemaChangedWarning
 
 if TYPE_CHECKING:
     from pytest_pristine.isolation.restored import Restored
     from pytest_pristine.plugin.recording import Equipment
     from pytest_pristine.verify.records import TestRecord
+
+
+@contextmanager
+def undone(equipment: Equipment, node: pytest.Item, *, commits: bool) -> Iterator[None]:
+    """Have a test undone. Of several fixtures of a test that want it, the first one sees to it.
+
+    Args:
+        equipment: What the process has.
+        node: The test.
+        commits: The test is meant to commit: nothing that it commits has escaped.
+
+    Raises:
+        RestoreBlockedError: The test left a session that holds a lock.
+        UnprovenError: It was put back, and is not as it was all the same.
+    """
+    if equipment.undoing:
+        equipment.commits |= commits
+        yield
+        return
+    before(equipment, node)
+    equipment.undoing, equipment.commits = True, commits
+    try:
+        yield
+    finally:
+        equipment.undoing = False
+        restored = after(equipment, node)
+        if not equipment.commits and restored is not None:
+            _tell_escape(recording.of_test(node), restored, node)
 
 
 def before(equipment: Equipment, node: pytest.Item) -> None:
@@ -26,6 +54,7 @@ def before(equipment: Equipment, node: pytest.Item) -> None:
     restored = None
     try:
         with _timed(record):
+            equipment.sessions.renew()
             restored = equipment.isolation.prepare()
     except RestoreBlockedError as error:
         record.found.append(f"{equipment.who()} held a lock: {error.found}")
@@ -39,8 +68,8 @@ def before(equipment: Equipment, node: pytest.Item) -> None:
     equipment.since.clear()
 
 
-def after(equipment: Equipment, node: pytest.Item) -> None:
-    """Make the database pristine after a test.
+def after(equipment: Equipment, node: pytest.Item) -> Restored | None:
+    """Make the database pristine after a test; gives what was put back.
 
     Raises:
         RestoreBlockedError: The test left a session that holds a lock.
@@ -56,6 +85,7 @@ def after(equipment: Equipment, node: pytest.Item) -> None:
     finally:
         touched = covering.leave_out(equipment, restored)
         record.covered = sorted({*record.covered, *touched})
+    return restored
 
 
 def _undo(equipment: Equipment, record: TestRecord, node: pytest.Item) -> Restored:
@@ -63,6 +93,7 @@ def _undo(equipment: Equipment, record: TestRecord, node: pytest.Item) -> Restor
         _keep(equipment, record, node)
     try:
         with _timed(record):
+            equipment.sessions.renew()
             restored = equipment.isolation.restore(node.nodeid)
     except RestoreBlockedError as error:
         record.blocked = error.found
@@ -74,6 +105,19 @@ def _undo(equipment: Equipment, record: TestRecord, node: pytest.Item) -> Restor
     record.leftovers, record.remade = list(restored.leftovers), restored.remade
     _warn(restored, node, node.nodeid)
     return restored
+
+
+def _tell_escape(record: TestRecord, restored: Restored, node: pytest.Item) -> None:
+    """Name a test that committed something though its session is rolled back."""
+    record.escaped = restored.committed
+    if record.escaped:
+        node.warn(
+            EscapedWarning(
+                f"{node.nodeid} committed {record.escaped}, past its session that is rolled back; it was put back. "
+                "Another connection did it, or a COMMIT that the session does not know of. "
+                "A test that is meant to do so asks for clean_database, too"
+            )
+        )
 
 
 def _prove(equipment: Equipment, record: TestRecord, node: pytest.Item) -> None:

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 # Where our fixtures are, which a project may override.
 _HOME = "pytest_pristine.plugin.fixtures"
 # Those that give a database, which a project may replace by something that is no Postgres.
-DATABASES = ("postgres_engine", "postgres_url", "postgres_async_engine")
-_SERVER, _DATABASE, _CLEAN = "postgres_server", "apply_migrations", "clean_database"
+DATABASES = (
+    "postgres_engine", "postgres_url", "postgres_async_engine", "postgres_session", "postgres_async_session",
+)  # fmt: skip
+_SERVER, _DATABASE = "postgres_server", "apply_migrations"
+# Those that undo what a test does.
+_UNDOING = ("clean_database", "postgres_session", "postgres_async_session")
 # What all of ours build on that give a database.
 _WATCHED = "_pristine_isolation"
 # Options of runs that collect tests and do not run them. The plugins that have them may be switched off.
@@ -45,8 +49,8 @@ def names_ours(item: pytest.Item) -> bool:
 
 
 def cleans(item: pytest.Item) -> bool:
-    """Whether the test asks for `clean_database` by name, ours or one that builds on it. It may do so later, too."""
-    return _reaches(item, _CLEAN)
+    """Whether the test asks by name for a fixture that undoes it, ours or one that builds on it. It may do so later."""
+    return any(_reaches(item, name) for name in _UNDOING)
 
 
 def has_used(item: pytest.Item) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,8 @@ from pytest_pristine.plugin import covering, recording
 from pytest_pristine.plugin.recording import Equipment
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     from pytest_pristine.templates.provider import PostgresServer
     from pytest_pristine.templates.workspace import Workspace
 
@@ -22,6 +26,8 @@ def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -
     """
     from pytest_pristine.isolation.catalogue import Coverage  # heavy, and most runs need none
     from pytest_pristine.isolation.isolation import Isolation  # the same
+    from pytest_pristine.postgres.session_state import SessionState  # the same
+    from pytest_pristine.verify.checkouts import Checkouts  # the same
     from pytest_pristine.verify.statements import Recorder  # the same
 
     settings = server.settings
@@ -38,7 +44,8 @@ def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -
         uncounted=covering.is_wanted(settings),
     )
     recorder = Recorder(settings.statements.value, shapes=bool(settings.report.value))
-    equipment = Equipment(settings, isolation, workspace, recorder, keeps=bool(settings.keep_failed.value))
+    keeps = bool(settings.keep_failed.value)
+    equipment = Equipment(settings, isolation, workspace, recorder, Checkouts(), SessionState(), keeps=keeps)
     if equipment.keeps and workspace.template is None:
         equipment.keeps = False
         recording.of_process(config).problems.append(
@@ -50,3 +57,24 @@ def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -
     covering.begin(equipment, server)
     recording.equip(config, equipment)
     return equipment
+
+
+@contextmanager
+def attending(equipment: Equipment, engine: AsyncEngine) -> Iterator[None]:
+    """While tests use an asynchronous engine: know its connections, and end them with it."""
+    from pytest_pristine.postgres.loop_pool import LoopPool  # heavy, and loaded by now
+
+    def pool() -> LoopPool:
+        found = engine.sync_engine.pool
+        assert isinstance(found, LoopPool)  # noqa: S101 - it was made with one, which makes others like it
+        return found
+
+    equipment.isolation.on_ended_sessions(lambda: pool().drop())
+    equipment.checkouts.attend(engine.sync_engine, "postgres_async_engine")
+    equipment.sessions.attend(engine.sync_engine)
+    if equipment.coverage is not None:
+        equipment.coverage.attach(engine.sync_engine)
+    yield
+    if equipment.coverage is not None:
+        equipment.coverage.after_test()  # of what fixtures did last, before its sessions are gone
+    pool().close()

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.plugin import cleaning, equipping, proving, state
+from pytest_pristine.plugin import cleaning, equipping, proving, rolling_back, state
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.engine import URL
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+    from sqlalchemy.orm import Session
 
     from pytest_pristine.plugin.recording import Equipment
     from pytest_pristine.templates.provider import PostgresServer
@@ -43,9 +45,20 @@ def _pristine_isolation(
 
 
 @pytest.fixture(scope="session")
-def postgres_url(apply_migrations: Workspace, _pristine_isolation: Equipment) -> URL:
-    """The URL of this worker's migrated database, password included."""
-    return apply_migrations.url
+def postgres_url(postgres_server: PostgresServer, apply_migrations: Workspace, _pristine_isolation: Equipment) -> URL:
+    """The URL of this worker's migrated database, password included, as SQLAlchemy takes it."""
+    from pytest_pristine.postgres import drivers  # heavy, and loaded by now
+
+    url = apply_migrations.url
+    return drivers.url_for(postgres_server.settings.driver.value or drivers.of(url), url)
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(postgres_url: URL) -> str:
+    """The same as text without the name of a driver, as psycopg, psycopg2, asyncpg and libpq take it."""
+    from pytest_pristine.postgres import drivers  # heavy, and loaded by now
+
+    return drivers.plain(postgres_url).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +67,6 @@ def postgres_engine(
 ) -> Iterator[Engine]:
     """The one SQLAlchemy engine that all tests share. It has as many connections at most as the server has for it."""
     from pytest_pristine.postgres import engines  # heavy, and most runs need none
-    from pytest_pristine.verify.checkouts import Checkouts  # the same
 
     engine = engines.create(
         postgres_url,
@@ -63,7 +75,8 @@ def postgres_engine(
         hide_parameters=postgres_server.settings.parameters.value == "hide",
     )
     _pristine_isolation.isolation.on_ended_sessions(engine.dispose)
-    _pristine_isolation.checkouts = Checkouts(engine)
+    _pristine_isolation.checkouts.attend(engine, "postgres_engine")
+    _pristine_isolation.sessions.attend(engine)
     coverage = _pristine_isolation.coverage
     if coverage is not None:
         coverage.attach(engine)
@@ -73,9 +86,50 @@ def postgres_engine(
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def _pristine_async_engine(
+    postgres_server: PostgresServer, apply_migrations: Workspace, postgres_url: URL, _pristine_isolation: Equipment
+) -> Iterator[AsyncEngine]:
+    """The one asynchronous engine. It lives longer than a test: only its connections belong to a loop."""
+    from pytest_pristine.postgres import drivers, engines  # heavy, and most runs need none
+
+    engine = engines.create_async(
+        postgres_url,
+        drivers.asynchronous(postgres_url, postgres_server.settings.async_driver.value),
+        postgres_server.connections,
+        apply_migrations.contested,
+        hide_parameters=postgres_server.settings.parameters.value == "hide",
+    )
+    with equipping.attending(_pristine_isolation, engine):
+        yield engine
+
+
+@pytest.fixture
+def postgres_async_engine(_pristine_async_engine: AsyncEngine) -> AsyncEngine:
+    """An SQLAlchemy `AsyncEngine` on the same database. Its connections belong to the loop that runs the test."""
+    return _pristine_async_engine
+
+
 @pytest.fixture
 def clean_database(request: pytest.FixtureRequest, _pristine_isolation: Equipment) -> Iterator[None]:
     """The database is pristine when the test starts, and pristine again after it."""
-    cleaning.before(_pristine_isolation, request.node)
-    yield
-    cleaning.after(_pristine_isolation, request.node)
+    with cleaning.undone(_pristine_isolation, request.node, commits=True):
+        yield
+
+
+@pytest.fixture
+def postgres_session(
+    request: pytest.FixtureRequest, _pristine_isolation: Equipment, postgres_engine: Engine
+) -> Iterator[Session]:
+    """A session of SQLAlchemy's ORM. The test may commit, roll back and nest: all of it is rolled back in the end."""
+    with rolling_back.session(_pristine_isolation, request.node, postgres_engine) as session:
+        yield session
+
+
+@pytest.fixture
+def postgres_async_session(
+    request: pytest.FixtureRequest, _pristine_isolation: Equipment, postgres_async_engine: AsyncEngine
+) -> Iterator[AsyncSession]:
+    """The same as an `AsyncSession`, in the loop that uses it."""
+    with rolling_back.async_session(_pristine_isolation, request.node, postgres_async_engine) as session:
+        yield session

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_pristine.errors import PristineError, UnprovenError
-from pytest_pristine.plugin import collection, covering, recording, redaction, state
+from pytest_pristine.plugin import collection, covering, recording, redaction, rolling_back, state
 
 if TYPE_CHECKING:
     from pytest_pristine.plugin.recording import Equipment
@@ -34,10 +34,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Tell what a test takes of the engine from what fixtures take that live longer."""
     equipment = recording.equipment(item.config)
-    checkouts = None if equipment is None else equipment.checkouts
-    if checkouts is None:
+    if equipment is None:
         return (yield)
-    with checkouts.within(item.nodeid):
+    with equipment.checkouts.within(item.nodeid):
         return (yield)
 
 
@@ -113,6 +112,7 @@ def _written(equipment: Equipment, item: pytest.Item) -> str:
     also = f" (with what {', '.join(before)} left)" if str(changes) and before and not record.cleaned else ""
     told = (str(changes) or "nothing that was committed") + also
     # What an older fixture wrote is gone: a test that misses it would look in vain for the reason.
+    told += "".join(f"\n{line}" for line in rolling_back.told(equipment))
     return told + "".join(f"\nclean_database undid before the test what {found}" for found in record.found)
 
 
@@ -121,8 +121,9 @@ def _foreign(item: pytest.Item) -> list[str]:
     found = []
     for name in collection.DATABASES:
         value = getattr(item, "funcargs", {}).get(name)
-        # An engine has its dialect, a URL the name of one.
-        url = getattr(value, "url", value)
+        # A session is bound to an engine or to a connection of one; an engine has its dialect, a URL the name of one.
+        bind = getattr(value, "bind", None) or value
+        url = getattr(getattr(bind, "engine", bind), "url", bind)
         backend = getattr(url, "get_backend_name", None)
         if backend is not None and backend() != _POSTGRES:
             found.append(f"{name} is {backend()}")
@@ -135,8 +136,7 @@ def _sum_up(equipment: Equipment, record: TestRecord, item: pytest.Item) -> None
     record.shapes = list(recorder.shapes.values())
     if record.ours and not record.cleaned:
         covering.look(equipment, record)
-    if equipment.checkouts is not None:
-        record.connections += equipment.checkouts.left(item.nodeid)
+    record.connections += equipment.checkouts.left(item.nodeid)
 
 
 def finish(config: pytest.Config, *, ended: bool) -> None:
@@ -162,9 +162,8 @@ def finish(config: pytest.Config, *, ended: bool) -> None:
         if ended:
             from pytest_pristine.verify import left_open  # heavy, and most runs need none
 
-            checkouts = equipment.checkouts
-            known = () if checkouts is None else checkouts.pids
-            process.connections += [] if checkouts is None else checkouts.rest()
+            known = equipment.checkouts.pids
+            process.connections += equipment.checkouts.rest()
             process.connections += left_open.at_end(equipment.workspace.url, equipment.begun, known)
     with _noting(process.problems, "the last proof"):
         _prove(equipment, process)

@@ -12,6 +12,8 @@ from pytest_pristine.plugin import collection, state
 
 if TYPE_CHECKING:
     from pytest_pristine.isolation.isolation import Isolation
+    from pytest_pristine.isolation.rollback import Rollback
+    from pytest_pristine.postgres.session_state import SessionState
     from pytest_pristine.settings import Settings
     from pytest_pristine.templates.workspace import Workspace
     from pytest_pristine.verify.checkouts import Checkouts
@@ -42,11 +44,15 @@ class Equipment:
         isolation: Restores the database.
         workspace: The database.
         recorder: Hears statements.
-        checkouts: The connections that tests have of `postgres_engine`, once there is one.
+        checkouts: The connections that tests have of our engines.
+        sessions: What they leave in the sessions of these.
         coverage: What of the schema is touched; None where that is not measured.
         since: The tests that may have written since the last restore, because they asked for no other: node ids.
         restored: The test that was restored last; empty before there was one.
         begun: When each test began, in seconds since the epoch, with its node id.
+        undoing: A fixture of the test that runs sees to it that the test is undone.
+        commits: It may commit.
+        rollbacks: Its sessions that are rolled back.
         keeps: Databases of failed tests are kept, as far as there is room for them.
         is_finished: The last proof was made.
     """
@@ -55,11 +61,15 @@ class Equipment:
     isolation: Isolation
     workspace: Workspace
     recorder: Recorder
-    checkouts: Checkouts | None = None
+    checkouts: Checkouts
+    sessions: SessionState
     coverage: SchemaCoverage | None = None
     since: list[str] = field(default_factory=list)
     restored: str = ""
     begun: list[tuple[float, str]] = field(default_factory=list)
+    undoing: bool = False
+    commits: bool = False
+    rollbacks: list[Rollback] = field(default_factory=list)
     keeps: bool = True
     is_finished: bool = False
 

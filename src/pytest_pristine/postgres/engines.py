@@ -1,21 +1,27 @@
-"""The engine that tests are given."""
+"""The engines that tests are given."""
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
+import sys
 import weakref
+from typing import TYPE_CHECKING
 
 from psycopg import sql
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from pytest_pristine import operating_system
-from pytest_pristine.errors import RestoreError
-from pytest_pristine.postgres import marks, urls
+from pytest_pristine.errors import DriverError, RestoreError
+from pytest_pristine.postgres import drivers, marks
 from pytest_pristine.postgres.connections import KEEPALIVE, SERVER_KEEPALIVE
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 # Connections that SQLAlchemy keeps open, of those that it may have; it closes the others when they are given back.
 _KEPT = 5
@@ -48,27 +54,74 @@ def create(url: URL, connections: int, contested: str = "", *, hide_parameters: 
             connection to it then raises `RestoreError`.
         hide_parameters: Leave the parameters of statements out of its errors.
     """
-    kept, url = min(_KEPT, connections), urls.synchronous(url)
-    # A test does not wait for hours for a server that was cut off.
-    alert = KEEPALIVE if url.get_driver_name() in _LIBPQ else {}
+    kept, driver = min(_KEPT, connections), drivers.synchronous(url)
     engine = create_engine(
-        url,
+        drivers.url_for(driver, url),
         pool_size=kept,
         max_overflow=connections - kept,
         hide_parameters=hide_parameters,
-        connect_args={name: value for name, value in alert.items() if name not in url.query},
+        connect_args=_arguments(driver, url),
     )
+    _guard(engine, contested)
+    return engine
+
+
+def create_async(
+    url: URL, driver: str, connections: int, contested: str = "", *, hide_parameters: bool = False
+) -> AsyncEngine:
+    """An asynchronous engine that works in whatever event loop uses it; see `LoopPool`.
+
+    Args:
+        url: The database.
+        driver: `psycopg` or `asyncpg`.
+        connections: How many connections each loop may have at a time.
+        contested: As for `create`.
+        hide_parameters: The same.
+
+    Raises:
+        DriverError: The driver, or what SQLAlchemy needs for it, is not installed.
+    """
+    drivers.check_installed(driver)
+    if importlib.util.find_spec("greenlet") is None:
+        raise DriverError(
+            "greenlet, which SQLAlchemy's asynchronous engines need",
+            f"no such module for {sys.executable}",
+            ['pip install "pytest-pristine[asyncio]"', "or: pip install greenlet"],
+        )
+    from sqlalchemy.ext.asyncio import create_async_engine  # most runs need none
+
+    from pytest_pristine.postgres.loop_pool import LoopPool  # the same
+
+    engine = create_async_engine(
+        drivers.url_for(driver, url),
+        poolclass=LoopPool,
+        pool_size=min(_KEPT, connections),
+        max_overflow=connections - min(_KEPT, connections),
+        hide_parameters=hide_parameters,
+        connect_args=_arguments(driver, url),
+    )
+    _guard(engine.sync_engine, contested)
+    return engine
+
+
+def _arguments(driver: str, url: URL) -> dict[str, object]:
+    """What the driver is told besides the URL: a test does not wait for hours for a server that was cut off."""
+    alert = KEEPALIVE if driver in _LIBPQ else {}
+    return {name: value for name, value in alert.items() if name not in url.query} | drivers.arguments(driver, url)
+
+
+def _guard(engine: Engine, contested: str) -> None:
     event.listen(engine, "connect", functools.partial(_begin, contested))
     # A fork must not speak on the connections of its parent, nor end them.
-    alive = weakref.ref(engine)
+    alive, parents = weakref.ref(engine), list[Pool]()
 
     def forget() -> None:
         forked = alive()
         if forked is not None:
+            parents.append(forked.pool)
             forked.dispose(close=False)
 
     operating_system.after_fork_in_child(forget)
-    return engine
 
 
 def _begin(contested: str, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from pytest_pristine.errors import NotAPostgresUrlError
-from pytest_pristine.postgres import hiding
+from pytest_pristine.postgres import drivers, hiding
 from pytest_pristine.postgres.hiding import HIDDEN
 
 EXAMPLE = "postgresql://user:password@localhost:5432/app_test"
@@ -44,7 +44,7 @@ def parse(text: str, origin: str) -> URL:
         raise NotAPostgresUrlError(
             sought, f"{show(url)}, which names no database", [f"end the URL in {origin} with /name"]
         )
-    url = _with_socket(url)
+    url = drivers.canonical(_with_socket(url))
     if any("," in host and "/" in host for host in _hosts(url)):
         found = "a socket's directory with a comma in its name, which libpq takes for several hosts"
         raise NotAPostgresUrlError(sought, found, ["name the server's TCP address, or a link to that directory"])
@@ -72,7 +72,7 @@ def _instead_of(backend: str, origin: str) -> str:
 
 def synchronous(url: URL) -> URL:
     """The URL with a driver for a plain engine: psycopg in the place of one that works with asyncio alone."""
-    return url.set(drivername="postgresql+psycopg") if url.get_dialect().is_async else url
+    return drivers.url_for(drivers.synchronous(url), url)
 
 
 def show(url: URL) -> str:
@@ -83,9 +83,8 @@ def show(url: URL) -> str:
 
 def conninfo(url: URL) -> dict[str, str | int]:
     """The URL as keyword arguments for psycopg and libpq."""
-    arguments: dict[str, str | int] = {
-        key: value if isinstance(value, str) else ",".join(value) for key, value in url.query.items()
-    }
+    url = drivers.canonical(url)
+    arguments: dict[str, str | int] = {**drivers.for_libpq(url)}
     named = {
         "host": url.host,
         "port": url.port,

@@ -49,33 +49,42 @@ _HARMLESS = (
 )  # fmt: skip
 
 # Writes to the rows of tables, catalogues among them, and to sequences: an index never changes alone. With writers,
-# each transaction that wrote is told apart.
+# each transaction that wrote is told apart. What was rolled back is left out, unless it is a sequence's. Its full id is
+# the latest one up to that of the snapshot with the same lower half.
 _FROM_BLOCKS = """
     WITH files AS MATERIALIZED (
-        SELECT DISTINCT reltablespace AS space, reldatabase AS database, relfilenode AS node,
-               CASE WHEN {writers} THEN xid ELSE '0' END AS xid
+        SELECT reltablespace AS space, reldatabase AS database, relfilenode AS node, xid,
+               bool_or(resource_manager = 'Sequence') AS stays
         FROM {functions}.pg_get_wal_block_info({start}, {until}, false)
         WHERE relforknumber = 0 AND resource_manager IN ('Heap', 'Heap2', 'Sequence')
           AND replace(record_type, '+INIT', '') <> ALL ({harmless}) AND xid <> ALL ({own}::xid[])
+        GROUP BY 1, 2, 3, 4
     )
-    SELECT DISTINCT pg_filenode_relation(space, node)::oid AS relation, xid
-    FROM files WHERE database IN (0, {database})
+    SELECT DISTINCT pg_filenode_relation(space, node)::oid AS relation, CASE WHEN {writers} THEN xid ELSE '0' END AS xid
+    FROM files WHERE database IN (0, {database}) AND (stays OR {aborted} IS NOT TRUE)
 """
 # The first block of such a record is the relation's own: "blkref #0: rel 1663/16384/16398 fork main blk 0".
 _FROM_RECORDS = """
     WITH names AS MATERIALIZED (
-        SELECT DISTINCT split_part(block_ref, ' ', 4) AS name, CASE WHEN {writers} THEN xid ELSE '0' END AS xid
+        SELECT split_part(block_ref, ' ', 4) AS name, xid, bool_or(resource_manager = 'Sequence') AS stays
         FROM {functions}.pg_get_wal_records_info({start}, {until})
         WHERE block_ref IS NOT NULL AND resource_manager IN ('Heap', 'Heap2', 'Sequence')
           AND replace(record_type, '+INIT', '') <> ALL ({harmless}) AND xid <> ALL ({own}::xid[])
+        GROUP BY 1, 2
     ), files AS (
         SELECT split_part(name, '/', 1)::oid AS space, split_part(name, '/', 2)::oid AS database,
-               split_part(name, '/', 3)::oid AS node, xid
+               split_part(name, '/', 3)::oid AS node, xid, stays
         FROM names
     )
-    SELECT DISTINCT pg_filenode_relation(space, node)::oid AS relation, xid
-    FROM files WHERE database IN (0, {database})
+    SELECT DISTINCT pg_filenode_relation(space, node)::oid AS relation, CASE WHEN {writers} THEN xid ELSE '0' END AS xid
+    FROM files WHERE database IN (0, {database}) AND (stays OR {aborted} IS NOT TRUE)
 """
+
+# Whether the transaction of a record was rolled back.
+_PRESENT = "(SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint)"
+_ABORTED = sql.SQL(
+    f"pg_xact_status(({_PRESENT} - mod({_PRESENT} - xid::text::bigint, 4294967296))::text::xid8) = 'aborted'"
+)
 
 # A relation's oid with the lower half of the id of a transaction that wrote to it, 0 when that was not asked for. What
 # has no relation any more, such as the former file of a truncated table, is None.
@@ -124,7 +133,7 @@ class Reader:
         text = _FROM_BLOCKS if _major(self.connection) >= _FIRST_WITH_BLOCKS else _FROM_RECORDS
         return sql.SQL(text).format(
             functions=self.functions, start=start, until=until, own=own, writers=writers,
-            harmless=sql.Literal(list(_HARMLESS)), database=sql.Literal(self.database),
+            harmless=sql.Literal(list(_HARMLESS)), database=sql.Literal(self.database), aborted=_ABORTED,
         )  # fmt: skip
 
     def written(self, start: str, until: str, own: Sequence[int], *, writers: bool) -> set[Write]:

@@ -19,6 +19,8 @@ SERVER_CHOICES = ("auto", "url", "up", "embedded", "local", "docker")
 MIGRATION_PROCESSES = ("child", "inline")
 STEPS = ("alembic", "sql", "command", "call", "models")
 PROOFS = ("always", "sampled", "off")
+DRIVERS = ("psycopg", "psycopg2", "pg8000", "asyncpg")
+ASYNC_DRIVERS = ("psycopg", "asyncpg")
 
 # The oldest major version with all that we use: hashes of records, bit_xor over them.
 OLDEST_MAJOR = 14
@@ -168,6 +170,18 @@ POOL = Setting[int | None](
     parsers.number("a number of connections", 1, 1000),
     "connections of each worker's postgres_engine (default: up to 15, as many as the server has)",
 )
+DRIVER = Setting[str | None](
+    "driver",
+    None,
+    parsers.optional(parsers.choice(*DRIVERS)),
+    f"driver of postgres_url and postgres_engine, whatever the URL names: {', '.join(DRIVERS)}",
+)
+ASYNC_DRIVER = Setting[str | None](
+    "async_driver",
+    None,
+    parsers.optional(parsers.choice(*ASYNC_DRIVERS)),
+    f"driver of postgres_async_engine: {', '.join(ASYNC_DRIVERS)} (default: that of the URL, else psycopg)",
+)
 HOME = Setting[str | None](
     "home", None, parsers.text, "directory for servers and their data (default: the user's cache)"
 )
@@ -230,10 +244,9 @@ REPORT = Setting[str | None]("report", None, parsers.text, "directory for a repo
 
 ALL: tuple[Setting[object], ...] = (
     URL, SERVER, POSTGRES_VERSION, POSTGRES_BIN, EXTENSIONS, DOCKER_IMAGE, DOCKER_PORT, CLAIM, CREATE_DB,
-    MIGRATIONS, ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS, IRREVERSIBLE, INCLUDE, EXCLUDE, RESTORE_TIMEOUT,
-    POOL, HOME,
-    LINGER, STRICT, PROOF, SQLITE_GUARD, SQLITE_ALLOW, STATEMENTS, PARAMETERS, KEEP_FAILED, SCHEMA_COV,
-    SCHEMA_COV_FAIL_UNDER, REPORT,
+    MIGRATIONS, ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS, IRREVERSIBLE, INCLUDE, EXCLUDE,
+    RESTORE_TIMEOUT, POOL, HOME, LINGER, STRICT, PROOF, SQLITE_GUARD, SQLITE_ALLOW, STATEMENTS, PARAMETERS,
+    KEEP_FAILED, SCHEMA_COV, SCHEMA_COV_FAIL_UNDER, REPORT, DRIVER, ASYNC_DRIVER,
 )  # fmt: skip
 
 
@@ -259,6 +272,8 @@ class Settings:
     exclude: Value[tuple[str, ...]]
     restore_timeout: Value[float]
     pool: Value[int | None]
+    driver: Value[str | None]
+    async_driver: Value[str | None]
     home: Value[str | None]
     linger: Value[float]
     strict: Value[bool]

@@ -34,6 +34,11 @@ def seconds(text: str) -> float:
     return seconds
 
 
+def optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    """What another parser reads; None when it is empty."""
+    return lambda text: parse(text) if text.strip() else None
+
+
 def lines(text: str) -> tuple[str, ...]:
     """Words, on lines of their own or not."""
     return tuple(text.split())

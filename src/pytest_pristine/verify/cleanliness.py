@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pytest_pristine.verify.checklist import FAILED, PASSED, UNKNOWN, Item
 from pytest_pristine.verify.records import ProcessRecord, TestRecord
 
+# Tests that a sentence names.
+_NAMED = 3
 _RESTORING = "pytest --log-cli-level=INFO shows what each restore puts back"
 
 
@@ -64,7 +66,17 @@ def pristine(tests: Sequence[TestRecord], processes: Sequence[ProcessRecord], si
     proven = sum(test.proven for test in tests)
     tables = max(process.tables or 0 for process in used)
     found = f"{_number(cleaned, 'test')} restored, {proven} of them compared with the baseline, and in the end "
-    return Item(key, title, PASSED, f"{found}{_number(tables, 'table')}, all sequences and the catalogue")
+    found += f"{_number(tables, 'table')}, all sequences and the catalogue"
+    return Item(key, title, PASSED, f"{found}{_escaped(tests)}")
+
+
+def _escaped(tests: Sequence[TestRecord]) -> str:
+    """The tests that committed past a session which is rolled back: they were restored all the same."""
+    named = [test.test for test in tests if test.escaped]
+    if not named:
+        return ""
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return f"; {', '.join(named[:_NAMED])}{more} committed past a session that is rolled back"
 
 
 def _left(tests: Sequence[TestRecord]) -> Iterator[str]:

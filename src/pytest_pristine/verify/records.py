@@ -40,6 +40,7 @@ class TestRecord:
         found: What was put back, or ended, before it: somebody else had left it.
         leftovers: What it left and should not have, in words.
         remade: Why the database was made anew after it; empty when it was not.
+        escaped: What it committed past a session that is rolled back, in words.
         restore: Seconds that restores took, before it and after.
         restore_before: Of these, those before it.
         proof: Seconds that proofs took.
@@ -69,6 +70,7 @@ class TestRecord:
     found: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     remade: str = ""
+    escaped: str = ""
     restore: float = 0.0
     restore_before: float = 0.0
     proof: float = 0.0
@@ -95,6 +97,7 @@ class TestRecord:
             known = getattr(before, name)
             setattr(self, name, [*known, *(each for each in getattr(self, name) if each not in known)])
         self.blocked, self.kept = self.blocked or before.blocked, self.kept or before.kept
+        self.escaped = self.escaped or before.escaped
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> TestRecord:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
 
+from pytest_pristine.postgres import said
 from pytest_pristine.verify.records import Shape
 
 # The key under which a connection remembers when its statement began.
@@ -137,10 +138,9 @@ class Recorder:
             return
         # An error when connecting has no statement.
         if failure.connection is not None and failure.statement is not None:
-            error = failure.original_exception
-            said = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+            message = said.message(failure.original_exception)
             seconds = _ended(failure.connection)
-            self._note(Statement(failure.statement, failure.parameters, seconds, -1, said))
+            self._note(Statement(failure.statement, failure.parameters, seconds, -1, message))
         for listener in self.listeners:
             listener.error(failure.original_exception)
 

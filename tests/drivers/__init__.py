@@ -1,0 +1,1 @@
+"""The drivers that SQLAlchemy has for Postgres, each on a real server."""
