@@ -11,17 +11,19 @@ if TYPE_CHECKING:
     from pytest_pristine.errors import PristineError
     from pytest_pristine.migrations.alembic import Alembic
     from pytest_pristine.migrations.migrator import Migrator
+    from pytest_pristine.templates.fresh import FreshDatabase
     from pytest_pristine.templates.provider import PostgresServer
     from pytest_pristine.templates.workspace import Workspace
     from pytest_pristine.warnings import LeftoverWarning, PristineWarning, SchemaChangedWarning
 
 __all__ = [
-    "Alembic", "LeftoverWarning", "Migrator", "PostgresServer", "PristineError", "PristineWarning",
+    "Alembic", "FreshDatabase", "LeftoverWarning", "Migrator", "PostgresServer", "PristineError", "PristineWarning",
     "SchemaChangedWarning", "Workspace",
 ]  # fmt: skip
 
 _HOMES = {
     "Alembic": "pytest_pristine.migrations.alembic",
+    "FreshDatabase": "pytest_pristine.templates.fresh",
     "LeftoverWarning": "pytest_pristine.warnings",
     "Migrator": "pytest_pristine.migrations.migrator",
     "PostgresServer": "pytest_pristine.templates.provider",

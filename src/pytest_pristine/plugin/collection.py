@@ -14,6 +14,8 @@ _HOME = "pytest_pristine.plugin.fixtures"
 # Those that give a database, which a project may replace by something that is no Postgres.
 DATABASES = ("postgres_engine", "postgres_url", "postgres_async_engine")
 _SERVER, _DATABASE, _CLEAN = "postgres_server", "apply_migrations", "clean_database"
+# What gives a test a database of its own.
+_FRESH = "fresh_database"
 # What all of ours build on that give a database.
 _WATCHED = "_pristine_isolation"
 # Options of runs that collect tests and do not run them. The plugins that have them may be switched off.
@@ -47,6 +49,18 @@ def names_ours(item: pytest.Item) -> bool:
 def cleans(item: pytest.Item) -> bool:
     """Whether the test asks for `clean_database` by name, ours or one that builds on it. It may do so later, too."""
     return _reaches(item, _CLEAN)
+
+
+def wants_fresh(item: pytest.Item) -> bool:
+    """Whether the test asks for `fresh_database`, ours or one that builds on it. It may do so later, too."""
+    return _reaches(item, _FRESH)
+
+
+def keeps_to_itself(item: pytest.Item) -> bool:
+    """Whether the test asks for a database of its own, and for none that it shares with others."""
+    names = getattr(item, "fixturenames", ())
+    shared = (_CLEAN, "request", "postgres_session", "postgres_async_session", *DATABASES)
+    return wants_fresh(item) and not any(name in names for name in shared)
 
 
 def has_used(item: pytest.Item) -> bool:

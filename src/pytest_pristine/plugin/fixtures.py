@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.plugin import cleaning, equipping, proving, state
+from pytest_pristine.plugin import cleaning, equipping, freshening, proving, state
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.engine import URL
 
     from pytest_pristine.plugin.recording import Equipment
+    from pytest_pristine.templates.fresh import FreshDatabase
     from pytest_pristine.templates.provider import PostgresServer
     from pytest_pristine.templates.workspace import Workspace
 
@@ -37,7 +38,9 @@ def _pristine_isolation(
 ) -> Iterator[Equipment]:
     """What the migrations left, recorded before any test can write, and what tests do to it."""
     equipment = equipping.equip(request.config, postgres_server, apply_migrations)
+    freshening.begin(request.config, equipment, postgres_server, apply_migrations)
     yield equipment
+    freshening.end(equipment)
     proving.finish(request.config, ended=True)
     equipment.isolation.close()
 
@@ -63,7 +66,8 @@ def postgres_engine(
         hide_parameters=postgres_server.settings.parameters.value == "hide",
     )
     _pristine_isolation.isolation.on_ended_sessions(engine.dispose)
-    _pristine_isolation.checkouts = Checkouts(engine)
+    _pristine_isolation.checkouts = Checkouts()
+    _pristine_isolation.checkouts.watch(engine)
     coverage = _pristine_isolation.coverage
     if coverage is not None:
         coverage.attach(engine)
@@ -79,3 +83,15 @@ def clean_database(request: pytest.FixtureRequest, _pristine_isolation: Equipmen
     cleaning.before(_pristine_isolation, request.node)
     yield
     cleaning.after(_pristine_isolation, request.node)
+
+
+@pytest.fixture
+def fresh_database(
+    request: pytest.FixtureRequest,
+    postgres_server: PostgresServer,
+    apply_migrations: Workspace,
+    _pristine_isolation: Equipment,
+) -> Iterator[FreshDatabase]:
+    """A database of this test alone, as the migrations left it: for DDL, and whatever else cannot be shared."""
+    with freshening.given(_pristine_isolation, postgres_server, apply_migrations, request.node) as database:
+        yield database

@@ -13,6 +13,7 @@ from pytest_pristine.plugin import collection, state
 if TYPE_CHECKING:
     from pytest_pristine.isolation.isolation import Isolation
     from pytest_pristine.settings import Settings
+    from pytest_pristine.templates.pool import Pool
     from pytest_pristine.templates.workspace import Workspace
     from pytest_pristine.verify.checkouts import Checkouts
     from pytest_pristine.verify.records import ProcessRecord, TestRecord
@@ -47,6 +48,7 @@ class Equipment:
         since: The tests that may have written since the last restore, because they asked for no other: node ids.
         restored: The test that was restored last; empty before there was one.
         begun: When each test began, in seconds since the epoch, with its node id.
+        pool: Has databases for single tests, once one asks or many will.
         keeps: Databases of failed tests are kept, as far as there is room for them.
         is_finished: The last proof was made.
     """
@@ -60,6 +62,7 @@ class Equipment:
     since: list[str] = field(default_factory=list)
     restored: str = ""
     begun: list[tuple[float, str]] = field(default_factory=list)
+    pool: Pool | None = None
     keeps: bool = True
     is_finished: bool = False
 
@@ -70,7 +73,7 @@ class Equipment:
 
     def note_writer(self, test: TestRecord) -> None:
         """Note a test that may write, unless it is undone."""
-        if test.ours and not test.cleaned:
+        if test.ours and not test.cleaned and not test.alone:
             self.since.append(test.test)
 
     def who(self, beginning: str = "") -> str:
@@ -100,6 +103,7 @@ def begin(item: pytest.Item) -> TestRecord:
         time.time(),
         ours=collection.needs_server(item),
         cleaned=collection.cleans(item),
+        alone=collection.keeps_to_itself(item),
     )
     if before is not None:
         record.take_up(before)

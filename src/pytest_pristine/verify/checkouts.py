@@ -26,14 +26,16 @@ class _Taken:
         test: The test whose body took it; empty when something else did.
         place: Where.
         pid: Process id of its session; None when it is not known.
+        fixture: The fixture whose engine it is of.
     """
 
     test: str
     place: str
     pid: int | None
+    fixture: str
 
     def __str__(self) -> str:
-        return f"a connection of postgres_engine, taken at {self.place}"
+        return f"a connection of {self.fixture}, taken at {self.place}"
 
 
 class Checkouts:
@@ -42,13 +44,21 @@ class Checkouts:
     What fixtures take that live longer than a test is not the test's: only what is taken while its body runs is.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        """Listen to an engine's pool."""
+    def __init__(self, fixture: str = "postgres_engine") -> None:
+        """Know of none.
+
+        Args:
+            fixture: The fixture that gives the engine.
+        """
+        self._fixture = fixture
         self._test = ""
         # Threads of the application take connections, too.
         self._lock = threading.Lock()
         self._out: dict[int, _Taken] = {}
         self._told: list[_Taken] = []
+
+    def watch(self, engine: Engine) -> None:
+        """Listen to an engine's pool."""
         event.listen(engine, "checkout", self._take)
         event.listen(engine, "checkin", self._give_back)
         # Whoever detaches a connection has it for good, and closes it.
@@ -87,7 +97,7 @@ class Checkouts:
     def _take(self, _connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
         place = _place(sys._getframe(1))  # noqa: SLF001 - the documented way
         with self._lock:
-            self._out[id(entry)] = _Taken(self._test, place, entry.info.get(PID))
+            self._out[id(entry)] = _Taken(self._test, place, entry.info.get(PID), self._fixture)
 
     def _give_back(self, _connection: object, entry: ConnectionPoolEntry) -> None:
         with self._lock:
