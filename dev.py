@@ -9,6 +9,7 @@ python3 dev.py lint              ruff, mypy for each platform, import contracts
 python3 dev.py bench start       how long a session takes to start; further arguments go to bench/start.py
 python3 dev.py bench restore     how long it takes to undo a test; further arguments go to bench/restore/run.py
 python3 dev.py bench proof       what proving a restore costs; further arguments go to bench/restore/proof.py
+python3 dev.py bench fresh       how long tests wait for fresh_database; further arguments go to bench/restore/fresh.py
 python3 dev.py bench workers     what many workers cost and gain; further arguments go to bench/workers/run.py
 python3 dev.py bench report      how the report's page fares with 5,000 tests and 500 tables, in Chromium
 python3 dev.py bench schema-coverage
@@ -51,7 +52,7 @@ GUIDE = "pytest backend/tests/integration --cov=backend.services.orchestrator --
 PLATFORMS = ("linux", "darwin", "win32")
 BENCHES = {
     "start": "bench/start.py", "restore": "bench/restore/run.py", "workers": "bench/workers/run.py",
-    "report": "bench/report.py", "proof": "bench/restore/proof.py",
+    "report": "bench/report.py", "proof": "bench/restore/proof.py", "fresh": "bench/restore/fresh.py",
     "schema-coverage": "bench/schema_coverage.py",
 }  # fmt: skip
 ENGINE_MISSING = f"""

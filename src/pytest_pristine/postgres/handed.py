@@ -7,6 +7,7 @@ files that nobody has read before.
 from __future__ import annotations
 
 import os
+import select
 from contextlib import suppress
 
 from sqlalchemy import Engine, event
@@ -51,14 +52,22 @@ class Opened:
             self.close()
 
     def is_alive(self) -> bool:
-        """Whether it can be used still, which takes a round trip."""
-        return self._ask(_ALIVE)
+        """Whether it can be used still. A server that ends a session says so, where nobody has asked anything."""
+        connection = self._connection
+        if connection is None:
+            return False
+        try:
+            return not select.select([connection], [], [], 0)[0]
+        except (TypeError, ValueError, OSError):
+            return self._ask(_ALIVE)  # the driver does not tell its socket
 
     def hand_to(self, engine: Engine) -> None:
         """Have an engine take it as its first connection, which is its own from then on."""
         event.listen(engine, "do_connect", self._take)
+        # Whoever disposes of the engine wants nobody to be connected, to rename the database say.
+        event.listen(engine, "engine_disposed", self.close)
 
-    def close(self) -> None:
+    def close(self, *_: object) -> None:
         """End it, unless it was taken. A fork leaves it to its parent."""
         connection = self._take()
         if connection is not None:

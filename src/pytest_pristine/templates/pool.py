@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
@@ -124,6 +125,7 @@ class Pool:
         self._bench: Anchor | None = None
         self._asked = 0
         self._is_fork = False
+        self._engines = True
         self._given: dict[str, Clone] = {}
         self._start_over()
         _pools.add(self)
@@ -151,10 +153,11 @@ class Pool:
             self._asked += 1
         while True:
             clone = self._wait(source)
-            if clones.is_there(self._desk.alive(), clone):
+            if self._is_there(clone):
                 clone.fresh.check()
                 self._given[clone.fresh.name] = clone
                 return clone.fresh
+            clone.fresh.dispose()
 
     def sessions(self, fresh: FreshDatabase) -> list[sessions.Open]:
         """The sessions that are in a database now, ours left out."""
@@ -177,6 +180,8 @@ class Pool:
 
     def give_back(self, fresh: FreshDatabase) -> None:
         """Take a database back that its test is done with. It is dropped later, together with others."""
+        # Tests of one kind follow each other: with those that take the URL alone, a connection would wait in vain.
+        self._engines = fresh.has_engine
         fresh.dispose()
         clone = self._given.pop(fresh.name, None)
         if clone is None:
@@ -242,6 +247,15 @@ class Pool:
             self._ready.remove(suitable[0])
             self._work_if_needed()
             return suitable[0]
+
+    def _is_there(self, clone: Clone) -> bool:
+        """Whether a database is there still: the server may have died, and have been made anew."""
+        if self._is_fork:
+            return clones.is_there(self._desk.alive(), clone)
+        try:
+            return clones.is_there(self._desk.connection, clone)
+        except psycopg.OperationalError:
+            return clones.is_there(self._desk.alive(), clone)
 
     def _raise(self) -> None:
         """Tell whoever waits why there is no database."""
@@ -316,7 +330,7 @@ class Pool:
             self._drop_some(connection)
             return
         with self._changed:
-            source, opened = self._source, len(self._ready) < self._opened
+            source, opened = self._source, self._engines and len(self._ready) < self._opened
         clone = clones.make(connection, source, self._url, self._make_engine, opened=opened)
         with self._changed:
             self._ready.append(clone)
