@@ -1,4 +1,4 @@
-"""What a test waits for `fresh_database`, and what its pool costs others: `python bench/restore/fresh.py [--tables 10 …]`.
+"""What a test waits for `fresh_database`, and what its pool costs others: `bench/restore/fresh.py [--tables 10 100]`.
 
 A test's wait is counted until the first `SELECT 1` on the engine has been answered.
 """
@@ -32,7 +32,7 @@ _DATA = Path("/dev/shm") if Path("/dev/shm").exists() else None  # noqa: S108 - 
 _DIRTY = 3
 # Restores before those that are measured, and those that are.
 _WARM, _RESTORES = 20, 400
-# Seconds between two tests that ask, in which other tests run: enough for the pool to be full again, on a quiet machine.
+# Seconds between two tests that ask, in which other tests run: enough for the pool to be full again.
 _PAUSE = 0.3
 _ENOUGH = 1_000_000
 
@@ -67,11 +67,13 @@ class Times:
     """Milliseconds.
 
     Attributes:
+        lowest: The shortest of all.
         median: Half of the times are below.
         most: 95 of 100 times are below.
         longest: The longest of all.
     """
 
+    lowest: float
     median: float
     most: float
     longest: float
@@ -80,10 +82,10 @@ class Times:
     def of(cls, seconds: Sequence[float]) -> Times:
         """The summary of some times."""
         ordered = sorted(1000 * each for each in seconds)
-        return cls(statistics.median(ordered), ordered[int(len(ordered) * 0.95)], ordered[-1])
+        return cls(ordered[0], statistics.median(ordered), ordered[int(len(ordered) * 0.95)], ordered[-1])
 
     def __str__(self) -> str:
-        return f"{self.median:8.1f} {self.most:8.1f} {self.longest:8.1f}"
+        return f"{self.lowest:8.1f} {self.median:8.1f} {self.most:8.1f} {self.longest:8.1f}"
 
 
 def main() -> None:
@@ -92,9 +94,7 @@ def main() -> None:
     parser.add_argument("--tables", type=int, nargs="+", default=[10, 100, 500])
     parser.add_argument("--repetitions", type=int, default=40)
     parser.add_argument("--major", type=int, default=18)
-    parser.add_argument(
-        "--fsync", action="store_true", help="a server that waits for the disk, in the current directory"
-    )
+    parser.add_argument("--fsync", action="store_true", help="on a server that waits for its disk, here")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     found = {}
@@ -102,7 +102,7 @@ def main() -> None:
         if chosen.fsync:
             _wait_for_the_disk(server)
         for tables in chosen.tables:
-            print(f"\n{tables} tables, ms{'':30}   median   95 of 100   longest", flush=True)
+            print(f"\n{tables} tables, ms{'':34}  lowest   median   95/100  longest", flush=True)
             for name, times in _measure(server.world(servers.SUPERUSER), tables, chosen.repetitions):
                 print(f"  {name:<46}{times}", flush=True)
                 found[f"{tables} tables: {name}"] = asdict(times)
@@ -132,7 +132,7 @@ def _measure(world: servers.World, tables: int, repetitions: int) -> Iterator[tu
             yield "fresh_database, one test after the other", Times.of(_take(take, repetitions, 0))
         with _pool(workspace) as take:
             yield "fresh_database, after other tests of 20 ms", Times.of(_take(take, repetitions, 0.02))
-        yield from _others(world, workspace, tables)
+        yield from _others(workspace, tables)
 
 
 def _naively(world: servers.World, template: str, repetitions: int) -> tuple[list[float], list[float]]:
@@ -186,7 +186,7 @@ def _ask(engine: Engine) -> None:
         connection.execute(text("SELECT 1"))
 
 
-def _others(world: servers.World, workspace: Workspace, tables: int) -> Iterator[tuple[str, Times]]:
+def _others(workspace: Workspace, tables: int) -> Iterator[tuple[str, Times]]:
     """A test that writes into three tables, and its restore: alone, and while databases are made and dropped."""
     with connections.connect(workspace.url, "bench") as asking:
         can = capabilities.inspect(asking)

@@ -16,6 +16,8 @@ DATABASES = ("postgres_engine", "postgres_url", "postgres_async_engine")
 _SERVER, _DATABASE, _CLEAN = "postgres_server", "apply_migrations", "clean_database"
 # What gives a test a database of its own.
 _FRESH = "fresh_database"
+# What gives it one that it shares with others.
+_SHARED = (_CLEAN, "postgres_session", "postgres_async_session", *DATABASES)
 # What all of ours build on that give a database.
 _WATCHED = "_pristine_isolation"
 # Options of runs that collect tests and do not run them. The plugins that have them may be switched off.
@@ -58,9 +60,13 @@ def wants_fresh(item: pytest.Item) -> bool:
 
 def keeps_to_itself(item: pytest.Item) -> bool:
     """Whether the test asks for a database of its own, and for none that it shares with others."""
-    names = getattr(item, "fixturenames", ())
-    shared = (_CLEAN, "request", "postgres_session", "postgres_async_session", *DATABASES)
-    return wants_fresh(item) and not any(name in names for name in shared)
+    return wants_fresh(item) and not any(name in getattr(item, "fixturenames", ()) for name in _SHARED)
+
+
+def has_used_shared(item: pytest.Item) -> bool:
+    """Whether the test has come to a database that it shares with others by now."""
+    request = getattr(item, "_request", None)
+    return any(name in getattr(request, "_fixture_defs", ()) for name in _SHARED)
 
 
 def has_used(item: pytest.Item) -> bool:

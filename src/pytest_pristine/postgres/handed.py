@@ -57,8 +57,8 @@ class Opened:
         if connection is None:
             return False
         try:
-            return not select.select([connection], [], [], 0)[0]
-        except (TypeError, ValueError, OSError):
+            return not select.select([connection.fileno()], [], [], 0)[0]
+        except (AttributeError, TypeError, ValueError, OSError):
             return self._ask(_ALIVE)  # the driver does not tell its socket
 
     def hand_to(self, engine: Engine) -> None:

@@ -62,13 +62,13 @@ def make(connection: Connection, source: Source, url: URL, engine: Callable[[URL
         NoRoomError: The server's disk is full.
     """
     name = names.fresh(source.mark.project, source.mark.run)
-    mark = replace(source.mark, kind=marks.CLONE, created=[])
+    given = replace(source.mark, kind=marks.CLONE, created=[])
     with copies.held(connection, source.template, "to make a database of it for one test") as template:
-        databases.create(connection, name, mark, template=template.name, aside=True)
+        databases.create(connection, name, given, template=template.name, aside=True)
         copies.equip(connection, template, name, source.wanted)
     at = url.set(database=name)
     waiting = _warm(at, opened=opened)
-    return Clone(FreshDatabase(at, engine, waiting), mark, databases.oid(connection, name), source)
+    return Clone(FreshDatabase(at, engine, waiting), given, databases.oid(connection, name), source)
 
 
 def _warm(url: URL, *, opened: bool) -> Opened | None:
@@ -89,12 +89,17 @@ def is_there(connection: Connection, clone: Clone) -> bool:
     return clone.oid is not None and databases.oid(connection, clone.fresh.name) == clone.oid
 
 
+def mark(connection: Connection, clone: Clone) -> None:
+    """Mark one anew in whose COMMENT the test wrote something: nobody would drop it."""
+    if databases.find(connection, clone.fresh.name) is None and is_there(connection, clone):
+        databases.set_mark(connection, clone.fresh.name, clone.mark)
+
+
 def drop(connection: Connection, clone: Clone) -> None:
     """Drop one that nobody needs any more; what cannot be dropped now is left to the end of the run."""
     name = clone.fresh.name
     try:
-        if databases.find(connection, name) is None and is_there(connection, clone):
-            databases.set_mark(connection, name, clone.mark)
+        mark(connection, clone)
         sessions.roll_back_prepared_in(connection, clone.source.maintenance.set(database=name))
     except (psycopg.Error, PristineError) as error:
         if connection.closed:

@@ -190,6 +190,7 @@ class Pool:
             # Nobody comes after this test, in this process.
             clones.drop(self._desk.alive(), clone)
             return
+        clones.mark(self._desk.alive(), clone)
         with self._mine:
             self._spent.append(clone)
             self._work_if_needed()
