@@ -30,11 +30,13 @@ class FreshDatabase:
         Args:
             url: Where it is.
             make: Makes the engine.
-            opened: A connection for the engine.
+            opened: A connection for the engine, if one is likely to be asked for.
         """
         self.url = url
         self._make = make
         self._opened = opened
+        # It takes half a millisecond, and connects to nothing.
+        self._prepared = None if opened is None else make(url)
         self._engine: Engine | None = None
         # A test may start threads.
         self._lock = threading.Lock()
@@ -54,7 +56,7 @@ class FreshDatabase:
         """A SQLAlchemy engine for it, made when it is asked for, and disposed of after the test."""
         with self._lock:
             if self._engine is None:
-                self._engine = self._make(self.url)
+                self._engine = self._prepared or self._make(self.url)
                 event.listen(self._engine, "connect", self._hear)
                 if self._opened is not None:
                     self._opened.hand_to(self._engine)
@@ -71,10 +73,14 @@ class FreshDatabase:
         """Have a function called with the engine once it is made."""
         self._listeners.append(listener)
 
-    def check(self) -> None:
-        """Look after the connection that waits for the engine: a server that was restarted has ended it."""
-        if self._opened is not None and not self._opened.is_alive():
+    def is_held(self) -> bool:
+        """Whether the connection that waits for the engine is in it still, so that it is there; else that is closed."""
+        if self._opened is None:
+            return False
+        if not self._opened.is_alive():
             self._opened.close()
+            return False
+        return True
 
     def dispose(self) -> None:
         """Close the connections that are in nobody's hands."""

@@ -35,6 +35,8 @@ AHEAD = 3
 BATCH, MOST_SPENT = 8, 32
 # Seconds after which whoever waits looks whether there is still a thread: a fork has it end.
 _INTERVAL = 1.0
+# Seconds after which a database is made in the place of one that was taken.
+_BREATH = 0.005
 # Seconds that the thread is given to come to an end, before what it does is cancelled.
 _PATIENCE = 2.0
 
@@ -153,8 +155,7 @@ class Pool:
             self._asked += 1
         while True:
             clone = self._wait(source)
-            if self._is_there(clone):
-                clone.fresh.check()
+            if clone.fresh.is_held() or self._is_there(clone):
                 self._given[clone.fresh.name] = clone
                 return clone.fresh
             clone.fresh.dispose()
@@ -306,6 +307,8 @@ class Pool:
 
     def _work(self) -> None:
         try:
+            # The test that took one begins now.
+            self._yield(_BREATH)
             while (what := self._next()) is not None:
                 began = time.monotonic()
                 self._do(what)
