@@ -11,6 +11,7 @@ python3 dev.py bench restore     how long it takes to undo a test; further argum
 python3 dev.py bench proof       what proving a restore costs; further arguments go to bench/restore/proof.py
 python3 dev.py bench session     what rolling a test back costs, beside clean_database; further arguments go to
                                  bench/restore/session.py
+python3 dev.py bench fresh       how long tests wait for fresh_database; further arguments go to bench/restore/fresh.py
 python3 dev.py bench workers     what many workers cost and gain; further arguments go to bench/workers/run.py
 python3 dev.py bench report      how the report's page fares with 5,000 tests and 500 tables, in Chromium
 python3 dev.py bench schema-coverage
@@ -54,6 +55,7 @@ PLATFORMS = ("linux", "darwin", "win32")
 BENCHES = {
     "start": "bench/start.py", "restore": "bench/restore/run.py", "workers": "bench/workers/run.py",
     "report": "bench/report.py", "proof": "bench/restore/proof.py", "session": "bench/restore/session.py",
+    "fresh": "bench/restore/fresh.py",
     "schema-coverage": "bench/schema_coverage.py",
 }  # fmt: skip
 ENGINE_MISSING = f"""

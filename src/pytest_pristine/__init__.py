@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from pytest_pristine.migrations.models import Models
     from pytest_pristine.migrations.sql_files import SqlFiles
     from pytest_pristine.migrations.steps import Steps
+    from pytest_pristine.templates.fresh import FreshDatabase
     from pytest_pristine.templates.provider import PostgresServer
     from pytest_pristine.templates.workspace import Workspace
     from pytest_pristine.warnings import EscapedWarning, LeftoverWarning, PristineWarning, SchemaChangedWarning
 
 __all__ = [
-    "Alembic", "Call", "Command", "EscapedWarning", "LeftoverWarning", "Migrator", "Models", "PostgresServer",
-    "PristineError", "PristineWarning", "SchemaChangedWarning", "SqlFiles", "Steps", "Workspace",
+    "Alembic", "Call", "Command", "EscapedWarning", "FreshDatabase", "LeftoverWarning", "Migrator", "Models",
+    "PostgresServer", "PristineError", "PristineWarning", "SchemaChangedWarning", "SqlFiles", "Steps",
+    "Workspace",
 ]  # fmt: skip
 
 _HOMES = {
@@ -30,6 +32,7 @@ _HOMES = {
     "Call": "pytest_pristine.migrations.call",
     "Command": "pytest_pristine.migrations.command",
     "EscapedWarning": "pytest_pristine.warnings",
+    "FreshDatabase": "pytest_pristine.templates.fresh",
     "LeftoverWarning": "pytest_pristine.warnings",
     "Migrator": "pytest_pristine.migrations.migrator",
     "Models": "pytest_pristine.migrations.models",

@@ -21,6 +21,7 @@
     │   ├── StartError              our own server did not come up
     │   ├── NoKeptDatabaseError     no database of a failed test was kept
     │   └── NoServerError           every source was tried and none had a server
+    ├── NoTemplateError             there is no template that a test could be given a copy of
     ├── NotOursError                a database that we may not destroy
     ├── MigrationError              the schema could not be brought to head
     │   ├── AlembicConfigError      no alembic.ini, or several
@@ -153,6 +154,10 @@ class NoServerError(ServerError):
 
 class NoKeptDatabaseError(ServerError):
     """No database of a failed test was kept, or none of the name that was asked for."""
+
+
+class NoTemplateError(PristineError):
+    """There is no template that a test could be given a copy of."""
 
 
 class NotOursError(PristineError):

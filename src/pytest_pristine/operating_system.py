@@ -84,6 +84,12 @@ def after_fork_in_child(call: Callable[[], None]) -> None:
         os.register_at_fork(after_in_child=call)
 
 
+def before_fork(call: Callable[[], None]) -> None:
+    """Have something called before every fork of this process, where the system has forks."""
+    if sys.platform != "win32":
+        os.register_at_fork(before=call)
+
+
 def cache_home() -> Path:
     """The directory for servers and their data when the user named none.
 

@@ -53,9 +53,9 @@ def test_nothing_else_is_registered() -> None:
 def test_exported_names() -> None:
     """The package exports these names and no others, and each can be imported."""
     assert pytest_pristine.__all__ == [
-        "Alembic", "Call", "Command", "EscapedWarning", "LeftoverWarning", "Migrator", "Models",
-        "PostgresServer", "PristineError", "PristineWarning", "SchemaChangedWarning", "SqlFiles", "Steps",
-        "Workspace",
+        "Alembic", "Call", "Command", "EscapedWarning", "FreshDatabase", "LeftoverWarning", "Migrator",
+        "Models", "PostgresServer", "PristineError", "PristineWarning", "SchemaChangedWarning", "SqlFiles",
+        "Steps", "Workspace",
     ]  # fmt: skip
     for name in pytest_pristine.__all__:
         exported = getattr(pytest_pristine, name)
@@ -86,3 +86,5 @@ def test_fixtures_and_hooks_of_the_plugin() -> None:
     assert fixtures == {"postgres_server", "apply_migrations", "postgres_url", "postgres_dsn", "postgres_engine",
                         "postgres_async_engine", "clean_database", "postgres_session", "postgres_async_session",
                         "_pristine_isolation", "_pristine_async_engine"}  # fmt: skip
+    assert fixtures == {"postgres_server", "apply_migrations", "postgres_url", "postgres_engine", "clean_database",
+                        "fresh_database", "_pristine_isolation"}  # fmt: skip

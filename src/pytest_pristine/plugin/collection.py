@@ -18,6 +18,10 @@ DATABASES = (
 _SERVER, _DATABASE = "postgres_server", "apply_migrations"
 # Those that undo what a test does.
 _UNDOING = ("clean_database", "postgres_session", "postgres_async_session")
+# What gives a test a database of its own.
+_FRESH = "fresh_database"
+# What gives it one that it shares with others.
+_SHARED = ("clean_database", *DATABASES)
 # What all of ours build on that give a database.
 _WATCHED = "_pristine_isolation"
 # Options of runs that collect tests and do not run them. The plugins that have them may be switched off.
@@ -51,6 +55,22 @@ def names_ours(item: pytest.Item) -> bool:
 def cleans(item: pytest.Item) -> bool:
     """Whether the test asks by name for a fixture that undoes it, ours or one that builds on it. It may do so later."""
     return any(_reaches(item, name) for name in _UNDOING)
+
+
+def wants_fresh(item: pytest.Item) -> bool:
+    """Whether the test asks for `fresh_database`, ours or one that builds on it. It may do so later, too."""
+    return _reaches(item, _FRESH)
+
+
+def keeps_to_itself(item: pytest.Item) -> bool:
+    """Whether the test asks for a database of its own, and for none that it shares with others."""
+    return wants_fresh(item) and not any(name in getattr(item, "fixturenames", ()) for name in _SHARED)
+
+
+def has_used_shared(item: pytest.Item) -> bool:
+    """Whether the test has come to a database that it shares with others by now."""
+    request = getattr(item, "_request", None)
+    return any(name in getattr(request, "_fixture_defs", ()) for name in _SHARED)
 
 
 def has_used(item: pytest.Item) -> bool:

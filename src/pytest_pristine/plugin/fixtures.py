@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.plugin import cleaning, equipping, proving, rolling_back, state
+from pytest_pristine.plugin import cleaning, equipping, freshening, proving, rolling_back, state
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from pytest_pristine.plugin.recording import Equipment
+    from pytest_pristine.templates.fresh import FreshDatabase
     from pytest_pristine.templates.provider import PostgresServer
     from pytest_pristine.templates.workspace import Workspace
 
@@ -39,7 +40,9 @@ def _pristine_isolation(
 ) -> Iterator[Equipment]:
     """What the migrations left, recorded before any test can write, and what tests do to it."""
     equipment = equipping.equip(request.config, postgres_server, apply_migrations)
+    freshening.begin(request.config, equipment, postgres_server, apply_migrations)
     yield equipment
+    freshening.end(equipment)
     proving.finish(request.config, ended=True)
     equipment.isolation.close()
 
@@ -133,3 +136,15 @@ def postgres_async_session(
     """The same as an `AsyncSession`, in the loop that uses it."""
     with rolling_back.async_session(_pristine_isolation, request.node, postgres_async_engine) as session:
         yield session
+
+
+@pytest.fixture
+def fresh_database(
+    request: pytest.FixtureRequest,
+    postgres_server: PostgresServer,
+    apply_migrations: Workspace,
+    _pristine_isolation: Equipment,
+) -> Iterator[FreshDatabase]:
+    """A database of this test alone, as the migrations left it: for DDL, and whatever else cannot be shared."""
+    with freshening.given(_pristine_isolation, postgres_server, apply_migrations, request.node) as database:
+        yield database

@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from pytest_pristine.errors import PristineError
-from pytest_pristine.plugin import collection, guarding, options, proving, redaction, skipping, state
+from pytest_pristine.plugin import collection, freshening, guarding, options, proving, redaction, skipping, state
 from pytest_pristine.plugin.collecting import Collector
 
 
@@ -32,6 +32,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """
     config = session.config
     guarding.begin(session)
+    freshening.expect(session)
     needing = [item for item in session.items if collection.needs_server(item)]
     if not needing or not collection.runs_tests(config):
         return
@@ -39,7 +40,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         state.announce(config, databases=any(collection.needs_database(item) for item in needing))
         return
     try:
-        state.server(config)
+        freshening.prepare(config, state.server(config))
     except PristineError as error:
         raise pytest.UsageError(f"pytest-pristine\n{error}") from error
 

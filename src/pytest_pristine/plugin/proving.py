@@ -66,6 +66,9 @@ def observe(item: pytest.Item, report: pytest.TestReport) -> None:
     if equipment is not None and not record.ours and collection.has_used(item):
         record.ours = True
         equipment.note_writer(record)
+    if equipment is not None and record.alone and collection.has_used_shared(item):
+        record.alone = False
+        equipment.note_writer(record)
     if report.failed and report.when != "teardown":
         recording.fail(item)
         if equipment is not None and record.ours:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_pristine.isolation.rollback import Rollback
     from pytest_pristine.postgres.session_state import SessionState
     from pytest_pristine.settings import Settings
+    from pytest_pristine.templates.pool import Pool
     from pytest_pristine.templates.workspace import Workspace
     from pytest_pristine.verify.checkouts import Checkouts
     from pytest_pristine.verify.records import ProcessRecord, TestRecord
@@ -53,6 +54,7 @@ class Equipment:
         undoing: A fixture of the test that runs sees to it that the test is undone.
         commits: It may commit.
         rollbacks: Its sessions that are rolled back.
+        pool: Has databases for single tests, once one asks or many will.
         keeps: Databases of failed tests are kept, as far as there is room for them.
         is_finished: The last proof was made.
     """
@@ -70,6 +72,7 @@ class Equipment:
     undoing: bool = False
     commits: bool = False
     rollbacks: list[Rollback] = field(default_factory=list)
+    pool: Pool | None = None
     keeps: bool = True
     is_finished: bool = False
 
@@ -80,7 +83,7 @@ class Equipment:
 
     def note_writer(self, test: TestRecord) -> None:
         """Note a test that may write, unless it is undone."""
-        if test.ours and not test.cleaned:
+        if test.ours and not test.cleaned and not test.alone:
             self.since.append(test.test)
 
     def who(self, beginning: str = "") -> str:
@@ -110,6 +113,7 @@ def begin(item: pytest.Item) -> TestRecord:
         time.time(),
         ours=collection.needs_server(item),
         cleaned=collection.cleans(item),
+        alone=collection.keeps_to_itself(item),
     )
     if before is not None:
         record.take_up(before)

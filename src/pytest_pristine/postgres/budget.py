@@ -16,6 +16,14 @@ LEAST = 2
 # Connections of our own for each worker: one that restores, and one that makes its database anew.
 OURS = 2
 
+# Further ones of a worker whose tests ask for databases of their own: one that makes and drops them, and one that looks
+# after them.
+FRESH_OURS = 2
+# Connections of the engine of such a database, where there are as many, and of those that wait for one.
+FRESH_WANTED, FRESH_WAITING = 5, 3
+# What a worker needs of them in all before its other engine may have more than it needs itself.
+_FRESH_LEAST = FRESH_OURS + 3
+
 # Who else is there is visible to everybody, what kind of process it is to few; processes of the server have no role.
 _QUERY = """
     SELECT current_setting('max_connections')::int,
@@ -68,6 +76,48 @@ class Budget:
         """How many more our role can have."""
         free = self.maximum - self.reserved - self.used
         return free if self.role < 0 else min(free, self.role - self.used_by_role)
+
+    def beside(self, workers: int, pool: int) -> int:
+        """How many connections of its share each worker has beside the engine, which has `pool` of them."""
+        return self.free // workers - OURS - pool
+
+    def pool_beside_fresh(self, workers: int, wanted: int | None = None) -> int:
+        """As `pool`, where tests of the worker ask for databases of their own, too: some are left to these.
+
+        Raises:
+            TooFewConnectionsError: There are not as many.
+        """
+        pool = self.pool(workers, wanted)
+        if wanted is not None:
+            return pool
+        lacking = max(0, _FRESH_LEAST - self.beside(workers, pool))
+        return max(LEAST, pool - lacking)
+
+    def fresh(self, workers: int, pool: int) -> tuple[int, int]:
+        """How many connections the engine of a test's own database may have, and how many may wait for such engines.
+
+        Args:
+            workers: How many workers there are.
+            pool: How many the other engine has.
+
+        Raises:
+            TooFewConnectionsError: There is none for them.
+        """
+        each = self.beside(workers, pool) - FRESH_OURS
+        if each < 1:
+            needed = workers * (pool + OURS + FRESH_OURS + 1)
+            raise TooFewConnectionsError(
+                f"{needed} connections: of each worker {FRESH_OURS + 1} for fresh_database, {pool} for other tests and "
+                f"{OURS} to restore",
+                f"{self.free} free",
+                [
+                    f"give the server or the role {needed - self.free} connections more",
+                    *([f"or run fewer workers: pytest -n {workers - 1}"] if workers > 1 else []),
+                    *([f"or have the others need fewer: --pristine-pool={LEAST}"] if pool > LEAST else []),
+                ],
+            )
+        engine = min(FRESH_WANTED, each, self.database if self.database > 0 else each)
+        return engine, min(FRESH_WAITING, each - engine)
 
     def pool(self, workers: int, wanted: int | None = None) -> int:
         """How many connections the engine of each worker may have at a time.

@@ -37,6 +37,11 @@ def scratch() -> str:
     return f"{PREFIX}_scratch_{secrets.token_hex(6)}"
 
 
+def fresh(project: str, run: str) -> str:
+    """A name nobody has, for a database of one test alone."""
+    return f"{PREFIX}_{label(project)}_{run}_fresh_{secrets.token_hex(3)}"
+
+
 def kept(project: str) -> str:
     """A name nobody has, for the database of a failed test that is kept."""
     return f"{PREFIX}_{label(project)}_failed_{secrets.token_hex(3)}"

@@ -58,14 +58,17 @@ _OPEN = """
     SELECT pid, coalesce(usename::text, ''), application_name, extract(epoch FROM backend_start)::float8,
            extract(epoch FROM xact_start)::float8, coalesce(left(query, 200), '')
     FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
-      AND coalesce(backend_type, 'client backend') = 'client backend' AND application_name NOT LIKE 'pristine: %'
+    WHERE datname = coalesce(%s::text, current_database()) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+      AND coalesce(backend_type, 'client backend') = 'client backend' AND application_name NOT LIKE 'pristine: %%'
     ORDER BY backend_start
 """
 
 
-def open_in(connection: Connection) -> list[Open]:
-    """The sessions of others in the database connected to. What another role's does may be hidden."""
+def open_in(connection: Connection, database: str | None = None) -> list[Open]:
+    """The sessions of others in a database, in that connected to if none is named.
+
+    What another role's does may be hidden.
+    """
     return [
         Open(
             Session(int(str(pid)), str(role), str(application)),
@@ -73,7 +76,7 @@ def open_in(connection: Connection) -> list[Open]:
             None if begun is None else float(str(begun)),
             str(query),
         )
-        for pid, role, application, since, begun, query in connection.execute(_OPEN)
+        for pid, role, application, since, begun, query in connection.execute(_OPEN, [database])
         if since is not None
     ]
 

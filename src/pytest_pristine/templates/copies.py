@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import psycopg
 from sqlalchemy.engine import URL
@@ -22,6 +23,23 @@ from pytest_pristine.templates.keeping import Aside
 _log = logging.getLogger("pytest_pristine")
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the database of a worker was copied from, and whatever further copies are made of.
+
+    Attributes:
+        maintenance: The server's maintenance database.
+        mark: The mark of the worker's database, which has the id of the run.
+        template: The template.
+        wanted: What the worker's database has beside its contents; None for what a new database has.
+    """
+
+    maintenance: URL
+    mark: Mark
+    template: Database
+    wanted: Properties | None
+
+
 def make(connection: Connection, template: Database, name: str, mark: Mark, wanted: Properties | None) -> None:
     """Make a copy of a template, from a spare where there is one. The caller holds the lock of the template.
 
@@ -30,12 +48,19 @@ def make(connection: Connection, template: Database, name: str, mark: Mark, want
         template: What it is a copy of.
         name: The new database.
         mark: Its mark.
-        wanted: What it is given beside the contents; None for a new database's.
+        wanted: What it is given beside the contents; None for a new database's. Settings of migrations come on top.
     """
     if not spares.take(connection, template, name, mark):
         databases.create(connection, name, mark, template=template.name)
-    if wanted is not None:
-        properties.apply(connection, name, wanted)
+    equip(connection, template, name, wanted)
+
+
+def equip(connection: Connection, template: Database, name: str, wanted: Properties | None) -> None:
+    """Give a copy what it has beside its contents: what is wanted, and the settings that migrations made."""
+    migrated = properties.read(connection, template.name)
+    if wanted is None:
+        wanted = migrated
+    properties.apply(connection, name, replace(wanted, settings={**wanted.settings, **migrated.settings}))
 
 
 def remake(
@@ -112,17 +137,28 @@ def _check_ours(connection: Connection, name: str, mark: Mark, ours: int | None)
 def _make_beside(connection: Connection, template: Database, mark: Mark, wanted: Properties | None) -> str:
     """Make a new copy under a name of its own."""
     name = names.scratch()
+    with held(connection, template, "to make the worker's database anew") as current:
+        make(connection, current, name, mark, wanted)
+    return name
+
+
+@contextmanager
+def held(connection: Connection, template: Database, purpose: str) -> Iterator[Database]:
+    """Hold the lock of a template, and give it as it is now.
+
+    Raises:
+        RestoreError: It is gone.
+    """
     with locks.held(connection, locks.build(template.mark.fingerprint)):
         # Another session may have built it anew, under the same name because of the same migrations.
         current = databases.find(connection, template.name)
         if current is None or not current.sealed:
             raise RestoreError(
-                f"the template {template.name!r}, to make the worker's database anew",
+                f"the template {template.name!r}, {purpose}",
                 "it is gone: another run has dropped it, or the data of the server were lost and made anew",
                 ["run the tests again"],
             )
-        make(connection, current, name, mark, wanted)
-    return name
+        yield current
 
 
 def _replace(connection: Connection, url: URL, mark: Mark, scratch: str, ours: int | None, aside: Aside) -> None:

@@ -50,6 +50,7 @@ class PostgresServer:
         tell: Shows a line to the user.
         broker: Makes the databases; None where this process does.
         spent: The time that it took this process.
+        fresh: Tests of the run ask for databases of their own, which need connections.
     """
 
     server: Server
@@ -62,6 +63,7 @@ class PostgresServer:
     tell: Callable[[str], None] = field(default=_nobody, repr=False)
     broker: Broking | None = field(default=None, repr=False)
     spent: Spent = field(default_factory=Spent, repr=False)
+    fresh: bool = False
 
     @classmethod
     def find(
@@ -148,7 +150,17 @@ class PostgresServer:
         Raises:
             TooFewConnectionsError: The server has not as many as the workers need.
         """
-        return self.server.budget.pool(self.workers, self.settings.pool.value)
+        share = self.server.budget.pool_beside_fresh if self.fresh else self.server.budget.pool
+        return share(self.workers, self.settings.pool.value)
+
+    @property
+    def fresh_connections(self) -> tuple[int, int]:
+        """How many connections the engine of a test's own database may have, and how many may wait for such engines.
+
+        Raises:
+            TooFewConnectionsError: There is none for them.
+        """
+        return self.server.budget.fresh(self.workers, self.connections)
 
     @property
     def share(self) -> str:

@@ -17,6 +17,7 @@ from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.postgres.properties import Properties
 from pytest_pristine.templates import copies, keeping
+from pytest_pristine.templates.copies import Source
 
 
 def _nothing(_: Connection) -> None:
@@ -26,6 +27,11 @@ def _nothing(_: Connection) -> None:
 def _cannot(_test: str, _limit: int) -> str:
     """There is no place for another database."""
     return ""
+
+
+def _no_source() -> Source | None:
+    """It is no copy."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Workspace:
         contested: The id of the run, where another may come to work in the database once this one has lost its lease:
             its name is no run's own. Else empty.
         migrated: What was found after the migrations; None where they tell nothing.
+        source: Tells what it is a copy of at the moment, for whoever makes further copies; None where it is no copy.
     """
 
     url: URL
@@ -55,6 +62,7 @@ class Workspace:
     keep: Callable[[str, int], str] = field(repr=False, compare=False, default=_cannot)
     contested: str = ""
     migrated: Evidence | None = None
+    source: Callable[[], Source | None] = field(repr=False, compare=False, default=_no_source)
 
 
 @dataclass(slots=True)
@@ -141,10 +149,13 @@ def work_in(
     def keep(test: str, limit: int) -> str:
         return copy.keep(holding(), test, limit)
 
+    def source() -> Source:
+        return Source(copy.maintenance, copy.mark, copy.template, copy.wanted)
+
     contested = copy.mark.run if copy.is_target else ""
     try:
         migrated = Evidence.read(copy.template.mark.migrated)
-        yield Workspace(copy.url, copy.template.name, rebuild, copy.hold, keep, contested, migrated)
+        yield Workspace(copy.url, copy.template.name, rebuild, copy.hold, keep, contested, migrated, source)
     finally:
         for each in made:
             each.close()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import gc
 import time
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from pytest_pristine.postgres import connections, sessions
-from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.sessions import Open
 
 # Seconds that sessions are given to end which were closed just now.
@@ -28,17 +27,24 @@ def at_end(url: URL, begun: Sequence[tuple[float, str]], known: Collection[int])
     """
     with connections.connect(url, "look") as connection:
         ahead = sessions.clock(connection) - time.time()
-        deadline = time.monotonic() + _PATIENCE
-        left = _unknown(connection, known)
-        while left and time.monotonic() < deadline:
-            time.sleep(_INTERVAL)
-            left = _unknown(connection, known)
+        left = remaining(lambda: sessions.open_in(connection), known)
+    return [_told(each, begun, ahead) for each in left]
+
+
+def remaining(look: Callable[[], Sequence[Open]], known: Collection[int]) -> list[Open]:
+    """Sessions that are none of ours, and idle in no pool of this process. They are given some time to end.
+
+    Args:
+        look: Gives the sessions that are open.
+        known: Process ids of sessions that are told of elsewhere.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    left = _unknown(look(), known)
+    while left and time.monotonic() < deadline:
+        time.sleep(_INTERVAL)
+        left = _unknown(look(), known)
     pooled = _pooled() if left else set()
-    return [
-        _told(each, begun, ahead)
-        for each in left
-        if each.in_transaction_since is not None or each.session.pid not in pooled
-    ]
+    return [each for each in left if each.in_transaction_since is not None or each.session.pid not in pooled]
 
 
 def _pooled() -> set[int]:
@@ -56,15 +62,19 @@ def _pooled() -> set[int]:
     return found
 
 
-def _unknown(connection: Connection, known: Collection[int]) -> list[Open]:
-    return [each for each in sessions.open_in(connection) if each.session.pid not in known]
+def _unknown(found: Sequence[Open], known: Collection[int]) -> list[Open]:
+    return [each for each in found if each.session.pid not in known]
 
 
 def _told(left: Open, begun: Sequence[tuple[float, str]], ahead: float) -> str:
-    in_transaction = left.in_transaction_since is not None
     test = _test_at((left.in_transaction_since or left.since) - ahead, begun)
-    what = "a connection in a transaction" if in_transaction else "a connection open"
-    return f"{test} left {what}: {left.session}" + (f", last query: {left.query}" if left.query else "")
+    return f"{test} left {described(left)}"
+
+
+def described(left: Open) -> str:
+    """What a session is, in words."""
+    what = "a connection in a transaction" if left.in_transaction_since is not None else "a connection open"
+    return f"{what}: {left.session}" + (f", last query: {left.query}" if left.query else "")
 
 
 def _test_at(moment: float, begun: Sequence[tuple[float, str]]) -> str:

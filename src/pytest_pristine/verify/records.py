@@ -35,6 +35,7 @@ class TestRecord:
         began: When its setup began, in seconds since the epoch.
         ours: It used a fixture of ours.
         cleaned: It asked for `clean_database`.
+        alone: It asked for a database of its own, and for none that it shares with others.
         wrote: Tables that were put back after it, each with the number of rows; None for all.
         others: What else was put back after it, in words.
         found: What was put back, or ended, before it: somebody else had left it.
@@ -65,6 +66,7 @@ class TestRecord:
     began: float = 0.0
     ours: bool = False
     cleaned: bool = False
+    alone: bool = False
     wrote: dict[str, int | None] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
     found: list[str] = field(default_factory=list)
