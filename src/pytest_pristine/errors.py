@@ -29,6 +29,7 @@
     │   ├── RevisionFailedError     a revision raised
     │   │   └── MissingExtensionError   it creates an extension that the server has not
     │   └── StrayMigrationError     the migrations went, or would have gone, to another database
+    ├── LayerError                  data on top of the migrations could not be loaded
     ├── RestoreError                the database could not be put back
     │   ├── RestoreBlockedError     another session holds a lock
     │   └── UnprovenError           it was put back, and is not as it was all the same
@@ -189,6 +190,10 @@ class MissingExtensionError(RevisionFailedError):
 
 class StrayMigrationError(MigrationError):
     """The migrations went to another database than the one they were given, or tried to."""
+
+
+class LayerError(PristineError):
+    """The data of a layer could not be loaded, or what they depend on cannot be told."""
 
 
 class RestoreError(PristineError):

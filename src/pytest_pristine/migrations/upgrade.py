@@ -14,7 +14,6 @@ import traceback
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from alembic import command
 from alembic.script import ScriptDirectory
@@ -26,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from pytest_pristine.migrations import comparison, extensions, fingerprint
 from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.migrations.messages import FAILED, SEVERAL_HEADS, STRAY, Answer, Request
+from pytest_pristine.migrations.reading import Read
 from pytest_pristine.migrations.steering import StrayConnectionError, configure, guard
 from pytest_pristine.postgres import urls
 
@@ -41,36 +41,6 @@ _VERSION_TABLES = """
     SELECT 1 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE a.attname = 'version_num' AND c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 """
-
-
-class Read:
-    """Records which files and directories this process reads, until it is told to stop."""
-
-    def __init__(self) -> None:
-        self.files: set[Path] = set()
-        self.directories: set[Path] = set()
-        self.listens = True
-        sys.addaudithook(self._hear)
-
-    def stop(self) -> None:
-        """Hear no more. The hook itself cannot be removed."""
-        self.listens = False
-
-    def _hear(self, name: str, arguments: tuple[Any, ...]) -> None:
-        # Either may be given a file descriptor instead of a path: of something that was opened before.
-        if not self.listens or not arguments or not isinstance(arguments[0], str):
-            return
-        if name == "open":
-            path, _, flags = arguments
-            if not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)):
-                self.files.add(Path(path).absolute())
-        elif name in ("os.listdir", "os.scandir") and not _is_import():
-            self.directories.add(Path(arguments[0]).absolute())
-
-
-def _is_import() -> bool:
-    """Whether it is the import system that lists a directory, to find a module whose file is recorded by itself."""
-    return sys._getframe(2).f_code.co_filename.startswith("<frozen importlib")  # noqa: SLF001 - the documented way
 
 
 def run(request: Request, *, raise_errors: bool = False) -> Answer:

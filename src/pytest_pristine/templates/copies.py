@@ -16,7 +16,7 @@ from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.postgres.properties import Properties
-from pytest_pristine.templates import keeping
+from pytest_pristine.templates import ground, keeping
 from pytest_pristine.templates.keeping import Aside
 
 _log = logging.getLogger("pytest_pristine")
@@ -113,15 +113,7 @@ def _make_beside(connection: Connection, template: Database, mark: Mark, wanted:
     """Make a new copy under a name of its own."""
     name = names.scratch()
     with locks.held(connection, locks.build(template.mark.fingerprint)):
-        # Another session may have built it anew, under the same name because of the same migrations.
-        current = databases.find(connection, template.name)
-        if current is None or not current.sealed:
-            raise RestoreError(
-                f"the template {template.name!r}, to make the worker's database anew",
-                "it is gone: another run has dropped it, or the data of the server were lost and made anew",
-                ["run the tests again"],
-            )
-        make(connection, current, name, mark, wanted)
+        make(connection, ground.current(connection, template), name, mark, wanted)
     return name
 
 
