@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_pristine.errors import PristineError
+    from pytest_pristine.isolation.layers import Layer
     from pytest_pristine.migrations.alembic import Alembic
     from pytest_pristine.migrations.migrator import Migrator
     from pytest_pristine.templates.provider import PostgresServer
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
     from pytest_pristine.warnings import LeftoverWarning, PristineWarning, SchemaChangedWarning
 
 __all__ = [
-    "Alembic", "LeftoverWarning", "Migrator", "PostgresServer", "PristineError", "PristineWarning",
+    "Alembic", "Layer", "LeftoverWarning", "Migrator", "PostgresServer", "PristineError", "PristineWarning",
     "SchemaChangedWarning", "Workspace",
 ]  # fmt: skip
 
 _HOMES = {
     "Alembic": "pytest_pristine.migrations.alembic",
+    "Layer": "pytest_pristine.isolation.layers",
     "LeftoverWarning": "pytest_pristine.warnings",
     "Migrator": "pytest_pristine.migrations.migrator",
     "PostgresServer": "pytest_pristine.templates.provider",

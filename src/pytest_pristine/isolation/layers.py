@@ -125,6 +125,11 @@ class Layers:
         with self._lock:
             self._entered.remove(layer)
 
+    @property
+    def is_left(self) -> bool:
+        """Whether the database stands at a layer that nobody wants any more."""
+        return bool(self.current.loaders) and self.current not in self._entered
+
     def wanted(self, sees: Callable[[object], bool]) -> Layer:
         """The layer that a test wants: of those that it knows of the one that was entered last.
 

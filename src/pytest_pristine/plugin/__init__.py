@@ -11,6 +11,7 @@ from pytest_pristine.plugin.fixtures import (
     _pristine_isolation,
     apply_migrations,
     clean_database,
+    postgres_baseline,
     postgres_engine,
     postgres_server,
     postgres_url,
@@ -23,12 +24,14 @@ from pytest_pristine.plugin.hooks import (
     pytest_runtest_makereport,
     pytest_unconfigure,
 )
+from pytest_pristine.plugin.layering import pytest_fixture_setup
 from pytest_pristine.plugin.proving import pytest_runtest_call, pytest_runtest_setup, pytest_sessionfinish
 
 __all__ = [
     "_pristine_isolation",
     "apply_migrations",
     "clean_database",
+    "postgres_baseline",
     "postgres_engine",
     "postgres_server",
     "postgres_url",
@@ -36,6 +39,7 @@ __all__ = [
     "pytest_collection_finish",
     "pytest_configure",
     "pytest_configure_node",
+    "pytest_fixture_setup",
     "pytest_itemcollected",
     "pytest_report_collectionfinish",
     "pytest_runtest_call",

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.plugin import cleaning, equipping, proving, state
+from pytest_pristine.plugin import cleaning, equipping, layering, proving, state
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.engine import URL
 
+    from pytest_pristine.isolation.layers import Layer
     from pytest_pristine.plugin.recording import Equipment
     from pytest_pristine.templates.provider import PostgresServer
     from pytest_pristine.templates.workspace import Workspace
@@ -36,10 +37,17 @@ def _pristine_isolation(
     request: pytest.FixtureRequest, postgres_server: PostgresServer, apply_migrations: Workspace
 ) -> Iterator[Equipment]:
     """What the migrations left, recorded before any test can write, and what tests do to it."""
-    equipment = equipping.equip(request.config, postgres_server, apply_migrations)
+    is_as_made = layering.is_as_made(request)
+    equipment = equipping.equip(request.config, postgres_server, apply_migrations, is_as_made=is_as_made)
     yield equipment
     proving.finish(request.config, ended=True)
     equipment.isolation.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_baseline(_pristine_isolation: Equipment) -> Layer:
+    """What tests are restored to. Override it, with any scope down to module, to load data on top of the migrations."""
+    return _pristine_isolation.layers.root
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +82,11 @@ def postgres_engine(
 
 
 @pytest.fixture
-def clean_database(request: pytest.FixtureRequest, _pristine_isolation: Equipment) -> Iterator[None]:
+def clean_database(
+    request: pytest.FixtureRequest,
+    _pristine_isolation: Equipment,
+    postgres_baseline: Layer,  # noqa: ARG001 - the project's own is to be set up before
+) -> Iterator[None]:
     """The database is pristine when the test starts, and pristine again after it."""
     cleaning.before(_pristine_isolation, request.node)
     yield

@@ -12,6 +12,7 @@ from pytest_pristine.plugin import collection, state
 
 if TYPE_CHECKING:
     from pytest_pristine.isolation.isolation import Isolation
+    from pytest_pristine.isolation.layers import Layers
     from pytest_pristine.settings import Settings
     from pytest_pristine.templates.workspace import Workspace
     from pytest_pristine.verify.checkouts import Checkouts
@@ -42,6 +43,7 @@ class Equipment:
         isolation: Restores the database.
         workspace: The database.
         recorder: Hears statements.
+        layers: The layers of data in the database.
         checkouts: The connections that tests have of `postgres_engine`, once there is one.
         coverage: What of the schema is touched; None where that is not measured.
         since: The tests that may have written since the last restore, because they asked for no other: node ids.
@@ -55,6 +57,7 @@ class Equipment:
     isolation: Isolation
     workspace: Workspace
     recorder: Recorder
+    layers: Layers
     checkouts: Checkouts | None = None
     coverage: SchemaCoverage | None = None
     since: list[str] = field(default_factory=list)

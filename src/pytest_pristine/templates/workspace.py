@@ -50,12 +50,12 @@ class Workspace:
         keep: Makes it anew as `rebuild` does, and keeps the old one as the test that is named left it, unless the run
             has kept so many already. It gives the name that the old one has now, or nothing: it was not kept then, and
             is not made anew either.
-        stack: Gives what makes it anew with what loaders load on top of the migrations, one after the other; `rebuild`
-            does so from then on. Each layer is loaded once, as a rule before it gives anything, and kept. Both raise
-            `PristineError` when they cannot: `rebuild` makes then what it made before.
         contested: The id of the run, where another may come to work in the database once this one has lost its lease:
             its name is no run's own. Else empty.
         migrated: What was found after the migrations; None where they tell nothing.
+        stack: Gives what makes it anew with what loaders load on top of the migrations, one after the other; `rebuild`
+            does so from then on. Each layer is loaded once, as a rule before it gives anything, and kept. Both raise
+            `PristineError` when they cannot: `rebuild` makes then what it made before.
     """
 
     url: URL
@@ -63,9 +63,9 @@ class Workspace:
     rebuild: Callable[[], None] = field(repr=False, compare=False)
     hold: Callable[[Connection], None] = field(repr=False, compare=False, default=_nothing)
     keep: Callable[[str, int], str] = field(repr=False, compare=False, default=_cannot)
-    stack: Callable[[Sequence[Loader]], Callable[[], None]] = field(repr=False, compare=False, default=_not_here)
     contested: str = ""
     migrated: Evidence | None = None
+    stack: Callable[[Sequence[Loader]], Callable[[], None]] = field(repr=False, compare=False, default=_not_here)
 
 
 @dataclass(slots=True)
@@ -210,7 +210,7 @@ def work_in(
 
     contested = copy.mark.run if copy.is_target else ""
     migrated = Evidence.read(copy.template.mark.migrated)
-    workspace = Workspace(copy.url, copy.template.name, rebuild, copy.hold, keep, stack, contested, migrated)
+    workspace = Workspace(copy.url, copy.template.name, rebuild, copy.hold, keep, contested, migrated, stack=stack)
     try:
         yield workspace
     finally:
