@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-
-import pytest
 
 from tests.conftest import Project, Run
 
@@ -63,7 +60,9 @@ def lay_out(project: Project, **layers: str) -> None:
     (project.path / "loaders.py").write_text(LOADERS, encoding="utf-8")
     for path, found in layers.items():
         names = found.split()
-        head = BASELINE.format(scope="module", name=names[-1]) if len(names) > 1 else "\n    from loaders import names\n"
+        head = (
+            BASELINE.format(scope="module", name=names[-1]) if len(names) > 1 else "\n    from loaders import names\n"
+        )
         project.write(f"{path.replace('__', '/')}.py", head + TESTS.format(found=found))
 
 
