@@ -43,6 +43,7 @@ BASELINE = """
             yield baseline
 
 """
+IMPORT = "\n    from loaders import names\n"
 TESTS = """
     def test_first(postgres_engine, clean_database):
         assert names(postgres_engine) == "{found}"

@@ -14,6 +14,7 @@ KEPT = 8
 # Layers of one project that are kept, on whichever templates: they do not count among these.
 KEPT_LAYERS = 24
 
+_SEALED = (marks.TEMPLATE, marks.LAYER)
 _COPIES = (marks.CLONE, marks.TARGET)
 
 
@@ -27,8 +28,11 @@ def retire(connection: Connection, project: str) -> None:
     used = _in_use(known)
     for kind, number in ((marks.TEMPLATE, KEPT), (marks.LAYER, KEPT_LAYERS)):
         idle = [each for each in known if each.mark.kind == kind and each.oid not in used]
-        for database in sorted(idle, key=lambda each: each.mark.used, reverse=True)[number:]:
-            drop_if_free(connection, database)
+        latest_first = sorted(idle, key=lambda each: each.mark.used, reverse=True)
+        kept = _with_grounds(known, latest_first[:number])
+        for database in latest_first[number:]:
+            if database.oid not in kept:
+                drop_if_free(connection, database)
     for database in orphans(connection):
         if database.mark.project == project:
             drop_if_free(connection, database)
@@ -63,7 +67,6 @@ def drop_if_free(connection: Connection, template: Database) -> bool:
 
 def _in_use(known: Iterable[Database]) -> set[int]:
     """Oids of the templates and layers of which there are copies, and of all that these stand on."""
-    sealed = {str(each.oid): each for each in known if each.mark.kind in (marks.TEMPLATE, marks.LAYER)}
     copied = {
         fingerprint
         for each in known
@@ -71,11 +74,18 @@ def _in_use(known: Iterable[Database]) -> set[int]:
         for fingerprint in (each.mark.fingerprint, each.mark.layer)
         if fingerprint
     }
-    pending = [each for each in sealed.values() if each.mark.fingerprint in copied]
-    used: set[int] = set()
+    return _with_grounds(
+        known, [each for each in known if each.mark.kind in _SEALED and each.mark.fingerprint in copied]
+    )
+
+
+def _with_grounds(known: Iterable[Database], chosen: Iterable[Database]) -> set[int]:
+    """Oids of templates and layers, and of all that they stand on."""
+    sealed = {str(each.oid): each for each in known if each.mark.kind in _SEALED}
+    pending, found = list(chosen), set[int]()
     while pending:
         database = pending.pop()
-        used.add(database.oid)
+        found.add(database.oid)
         if (below := sealed.get(database.mark.below)) is not None:
             pending.append(below)
-    return used
+    return found
