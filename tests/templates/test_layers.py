@@ -328,12 +328,12 @@ def test_layers_without_a_ground_are_pruned(server: Server, templates: Templates
         layers_of(server, workspace) as (layers, _),
         layers.root.layer(adding("a")) as first,
         first.layer(adding("b")),
+        connections.connect(server.url, "test") as connection,
     ):
-        with connections.connect(server.url, "test") as connection:
-            databases.drop(connection, templates.names("template")[0])
-            assert list(retiring.orphans(connection)) == []
-            server.ask(f'DROP DATABASE "{workspace.url.database}" WITH (FORCE)')
-            assert [each.name for each in retiring.orphans(connection)] == templates.names("layer")
+        databases.drop(connection, templates.names("template")[0])
+        assert list(retiring.orphans(connection)) == []
+        server.ask(f'DROP DATABASE "{workspace.url.database}" WITH (FORCE)')
+        assert [each.name for each in retiring.orphans(connection)] == templates.names("layer")
     assert templates.names("layer") == []
 
 
