@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from random import Random
+from textwrap import dedent
 
-from tests.conftest import Project, Run
+import pytest
+
+from tests.conftest import Project, Run, Server, new_database, new_role
 
 PLAIN = ("-p", "no:randomly")
 LOADERS = """
