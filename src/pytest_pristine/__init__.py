@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_pristine.errors import PristineError
+    from pytest_pristine.isolation.layers import Layer
     from pytest_pristine.migrations.alembic import Alembic
     from pytest_pristine.migrations.call import Call
     from pytest_pristine.migrations.command import Command
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from pytest_pristine.warnings import EscapedWarning, LeftoverWarning, PristineWarning, SchemaChangedWarning
 
 __all__ = [
-    "Alembic", "Call", "Command", "EscapedWarning", "FreshDatabase", "LeftoverWarning", "Migrator", "Models",
-    "PostgresServer", "PristineError", "PristineWarning", "SchemaChangedWarning", "SqlFiles", "Steps",
+    "Alembic", "Call", "Command", "EscapedWarning", "FreshDatabase", "Layer", "LeftoverWarning", "Migrator",
+    "Models", "PostgresServer", "PristineError", "PristineWarning", "SchemaChangedWarning", "SqlFiles", "Steps",
     "Workspace",
 ]  # fmt: skip
 
@@ -33,6 +34,7 @@ _HOMES = {
     "Command": "pytest_pristine.migrations.command",
     "EscapedWarning": "pytest_pristine.warnings",
     "FreshDatabase": "pytest_pristine.templates.fresh",
+    "Layer": "pytest_pristine.isolation.layers",
     "LeftoverWarning": "pytest_pristine.warnings",
     "Migrator": "pytest_pristine.migrations.migrator",
     "Models": "pytest_pristine.migrations.models",

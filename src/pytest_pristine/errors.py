@@ -34,6 +34,7 @@
     │   ├── StepConfigError         a step of the migrations names what is not there
     │   ├── StepFailedError         an SQL file, a command, a function or the models failed
     │   └── MigrationCheckError     a check of the migrations found something
+    ├── LayerError                  data on top of the migrations could not be loaded
     ├── RestoreError                the database could not be put back
     │   ├── RestoreBlockedError     another session holds a lock
     │   └── UnprovenError           it was put back, and is not as it was all the same
@@ -216,6 +217,10 @@ class StepFailedError(MigrationError):
 
 class MigrationCheckError(MigrationError):
     """A check of the migrations found something: see `pytest_pristine.migration_checks`."""
+
+
+class LayerError(PristineError):
+    """The data of a layer could not be loaded, or what they depend on cannot be told."""
 
 
 class RestoreError(PristineError):

@@ -20,7 +20,7 @@ from pytest_pristine.isolation.isolation import Isolation
 from pytest_pristine.migrations.alembic import Alembic
 from pytest_pristine.postgres import capabilities, connections, databases, engines, lapsed, locks, marks
 from pytest_pristine.postgres.marks import Mark
-from pytest_pristine.templates import template
+from pytest_pristine.templates import retiring
 from pytest_pristine.templates.run import Run
 from pytest_pristine.templates.workspace import Copy, Workspace, work_in
 from tests.conftest import Project, Server
@@ -165,14 +165,14 @@ def test_a_comment_that_a_test_wrote(server: Server, project: Project, database:
 
 def test_a_template_that_is_needed(server: Server, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """The template of a run that lives is kept, however many others are used after it."""
-    monkeypatch.setattr(template, "KEPT", 0)
+    monkeypatch.setattr(retiring, "KEPT", 0)
     with new_run(server) as run:
         (copy,) = run.copies(migrations(project), ["main"])
         with connections.connect(server.url, "test") as connection:
-            template.retire(connection, copy.template.mark.project)
+            retiring.retire(connection, copy.template.mark.project)
             copy.rebuild(run.anchor)
             databases.drop(connection, str(copy.url.database))
-            template.retire(connection, copy.template.mark.project)
+            retiring.retire(connection, copy.template.mark.project)
             assert databases.find(connection, copy.template.name) is None
 
 

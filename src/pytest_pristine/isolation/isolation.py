@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple
 
 import psycopg
 from sqlalchemy.engine import URL
@@ -20,16 +20,16 @@ from pytest_pristine.errors import (
     UnprovenError,
     UnreachableError,
 )
-from pytest_pristine.isolation import blockers, description, gate, restore, restore_as_owner, schema
-from pytest_pristine.isolation.baseline import Baseline
+from pytest_pristine.isolation import blockers, description, gate, restore, restore_as_owner, schema, undoing
 from pytest_pristine.isolation.catalogue import TABLE, Coverage, Relation
-from pytest_pristine.isolation.changes import Changes, Moment
+from pytest_pristine.isolation.changes import Changes, Mark, Moment
 from pytest_pristine.isolation.freshness import EVERYTHING, Fresh
 from pytest_pristine.isolation.leftovers import Leftovers, Treatment
 from pytest_pristine.isolation.opening import BLOCKED, Opener
 from pytest_pristine.isolation.proof import OFF, Proof
-from pytest_pristine.isolation.restored import SEQUENCE, Restored, Spoiled, Written
-from pytest_pristine.postgres import wal
+from pytest_pristine.isolation.restored import Restored, Spoiled
+from pytest_pristine.isolation.undoing import Restorer
+from pytest_pristine.isolation.watch import Watch
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.postgres.connections import Connection
 
@@ -37,10 +37,6 @@ from pytest_pristine.postgres.connections import Connection
 _INTERVAL = 0.005
 # The first major version in which a session can be told to tell what it counted.
 _FIRST_WITH_FLUSH = 15
-# How often what triggers and functions write meanwhile is put back, too.
-_PASSES = 4
-# Bytes of WAL in a test from which tables may be better truncated.
-_BULK = 512 * 1024
 
 _log = logging.getLogger("pytest_pristine")
 
@@ -49,13 +45,17 @@ def _nothing(_: Connection) -> None:
     """Nobody else can have the database."""
 
 
-class Restorer(Protocol):
-    """A way to put changed relations back."""
+class Made(NamedTuple):
+    """What was found when a database was made anew.
 
-    def __call__(
-        self, connection: Connection, baseline: Baseline, changes: Changes, fresh: Fresh, /, *, bulk: bool
-    ) -> Written:
-        """Put everything that changed back."""
+    Attributes:
+        gone: What of the schema had gone, in words.
+        beside: What had to be written into the new one: it was there at the beginning, and something else than
+            `rebuild` had made it.
+    """
+
+    gone: list[str]
+    beside: Restored
 
 
 class Isolation:
@@ -64,6 +64,10 @@ class Isolation:
     It works on a connection of its own, and leaves nothing in the database: no table, no function, no trigger. What
     cannot be put back, a changed schema above all, is made anew.
     """
+
+    _watch: Watch
+    _mark: Mark
+    _restorer: Restorer
 
     def __init__(  # noqa: PLR0913 - each is given by name, and half of them have a default
         self,
@@ -107,11 +111,7 @@ class Isolation:
         self._listeners: list[Callable[[], None]] = []
         self._is_spoiled = False
         self._leftovers = Leftovers(timeout, self._tell)
-        self._watch = self._opener.record(self._begin(), coverage)
-        self._restorer: Restorer = (
-            restore_as_owner.restore if not self._replica or self._watch.has_hidden else restore.restore
-        )
-        self._mark = self._watch.mark
+        self._take(self._opener.record(self._begin(), coverage))
         self.proof = Proof(proof, self._watch.manifest(digests=proof != OFF))
 
     @property
@@ -219,6 +219,46 @@ class Isolation:
             self._leave_to_parent()
             self._make_anew(frozenset(), lambda: None if keep() else self._rebuild())
 
+    def move_to(self, make: Callable[[], None]) -> None:
+        """Have a database with other contents made in the place of this one: these are what is restored from now on.
+
+        Args:
+            make: Makes it, and ends all sessions in the old one. From then on `rebuild` makes the new one again. When
+                it raises, `rebuild` makes the old one, and tests are restored to that.
+
+        Raises:
+            PristineError: It cannot be made, or not be restored.
+        """
+        with self._lock:
+            self._leave_to_parent()
+            self._is_spoiled = True
+            before = self._watch
+            before.disconnect()
+            try:
+                make()
+            finally:
+                self._tell()
+            watch = self._opener.record(self._opener.restoring(), self._coverage)
+            try:
+                self.proof.manifest = watch.manifest(digests=self.proof.mode != OFF)
+            except BaseException:
+                watch.close()
+                raise
+            self._take(watch)
+            self._leftovers.forget_locks()
+            self._is_spoiled = False
+            before.baseline.close()
+
+    def made_beside(self) -> Restored:
+        """What there was, when this was made, beside what `rebuild` makes; the database is made anew for it.
+
+        Raises:
+            RestoreError: It cannot be made anew, or not as it was.
+        """
+        with self._lock:
+            self._leave_to_parent()
+            return self._make_anew(frozenset()).beside
+
     def tell_counts(self) -> None:
         """Have our sessions tell the server now what they counted, where they must count and it can be told."""
         if self._opener.can.superuser or self._opener.can.major < _FIRST_WITH_FLUSH:
@@ -260,7 +300,7 @@ class Isolation:
             self._make_anew(frozenset())
             raise
         except Spoiled as spoiled:
-            names = self._make_anew(spoiled.catalogues)
+            names = self._make_anew(spoiled.catalogues).gone
             gone = f"no more {', '.join(names)}" if names else ""
             why = "; ".join(filter(None, [spoiled.why, gone])) or "a change of the catalogues"
             return Restored((), (), tuple(self._leftovers.found), remade=why)
@@ -330,56 +370,16 @@ class Isolation:
         return look
 
     def _restore_changes(self, changes: Changes, moment: Moment, fresh: Fresh) -> Restored:
-        if changes.schema.catalogues:
-            raise Spoiled(", ".join(changes.schema.altered), changes.schema.catalogues)
-        written = Written(own=list(moment.own))
-        others: list[str] = []
-        if changes.large_objects:
-            others += self._watch.remove_large_objects(written)
-            if altered := self._watch.large_objects.altered():
-                raise Spoiled(", ".join(f"large object {oid} changed" for oid in altered))
-        bulk = wal.distance(self._mark.position, moment.position) > _BULK
-        for _ in range(_PASSES):
-            others += self._put_back_all(changes, fresh, written, bulk=bulk)
-            changes = self._watch.unmeant(changes, {*written.rows, *written.filled}, fresh)
-            if not changes:
-                break
-        else:
-            unruly = ", ".join(map(str, (*changes.tables, *changes.views, *changes.sequences)))
-            raise Spoiled(f"triggers or functions write to {unruly} whenever it is put back")
-        self._mark = self._watch.remember(moment, tuple(written.own))
-        restore.cut_short(self._watch.connection, written.long)
-        rows = tuple((str(table), count) for table, count in written.rows.items() if count != 0)
-        return Restored(rows, tuple(dict.fromkeys(others)), tuple(self._leftovers.found))
+        undone = undoing.undo(self._watch, self._restorer, self._mark, changes, moment, fresh)
+        self._mark = undone.mark
+        return replace(undone.restored, leftovers=tuple(self._leftovers.found))
 
-    def _put_back_all(self, changes: Changes, fresh: Fresh, written: Written, *, bulk: bool) -> list[str]:
-        """Put back what changed; gives what else than rows that was, in words."""
-        if changes.tables or changes.sequences:
-            done = self._restorer(self._watch.connection, self._watch.baseline, changes, fresh, bulk=bulk)
-            for xid in done.own:
-                written.take(xid)
-            written.rows.update(done.rows)
-            written.filled.extend(done.filled)
-            written.long.extend(done.long)
-        refreshed = self._refresh(changes, written)
-        return [*refreshed, *(f"{SEQUENCE}{sequence}" for sequence in changes.sequences)]
-
-    def _refresh(self, changes: Changes, written: Written) -> list[str]:
-        refreshed = [view for view in changes.views if self._watch.refresh(view, written)]
-        stale = [view for view in refreshed if not self._watch.holds(view)]
-        if stale:
-            raise Spoiled(", ".join(f"materialized view {view} held what its query does not give" for view in stale))
-        return [f"materialized view {view}" for view in refreshed]
-
-    def _make_anew(self, catalogues: frozenset[int], rebuild: Callable[[], None] | None = None) -> list[str]:
+    def _make_anew(self, catalogues: frozenset[int], rebuild: Callable[[], None] | None = None) -> Made:
         """Have the database made anew, and find everything in it again.
 
         Args:
             catalogues: Oids of the catalogues that held other rows.
             rebuild: Makes it, if in another way than usual.
-
-        Returns:
-            What had gone, in words.
 
         Raises:
             RestoreError: It cannot be made anew, or not as it was.
@@ -403,7 +403,7 @@ class Isolation:
         gone = schema.most_telling(self._watch.names(catalogues) - before)
         try:
             moment = self._watch.moment(self._watch.gate.look(), self._mark)
-            self._restore_changes(self._watch.compare(), moment, EVERYTHING)
+            beside = self._restore_changes(self._watch.compare(), moment, EVERYTHING)
         except BLOCKED:
             raise blockers.explain(self._watch.connection, self._timeout) from None
         except (Spoiled, psycopg.DatabaseError) as error:
@@ -413,7 +413,13 @@ class Isolation:
                 ["make what cannot be made twice the same, or leave it alone: pristine_exclude"],
             ) from error
         self._is_spoiled = False
-        return gone
+        return Made(gone, beside)
+
+    def _take(self, watch: Watch) -> None:
+        """Take what was recorded as what to restore."""
+        self._watch, self._mark = watch, watch.mark
+        as_owner = not self._replica or watch.has_hidden
+        self._restorer = restore_as_owner.restore if as_owner else restore.restore
 
     def _tell(self) -> None:
         for listener in self._listeners:

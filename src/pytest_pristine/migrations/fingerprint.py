@@ -115,6 +115,11 @@ def is_own(path: str, root: Path) -> bool:
     return bool(_own([Path(path)], root))
 
 
+def is_installed(path: Path) -> bool:
+    """Whether a file is the standard library's or an installed package's."""
+    return _is_installed(os.path.realpath(path))
+
+
 def unchanged(inputs: Inputs, root: Path) -> bool:
     """Whether everything recorded is as it was."""
     return all(digest == _now(key, root) for key, digest in inputs.items())

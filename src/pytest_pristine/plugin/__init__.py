@@ -16,6 +16,7 @@ from pytest_pristine.plugin.fixtures import (
     postgres_async_session,
     postgres_dsn,
     fresh_database,
+    postgres_baseline,
     postgres_engine,
     postgres_server,
     postgres_session,
@@ -29,6 +30,7 @@ from pytest_pristine.plugin.hooks import (
     pytest_runtest_makereport,
     pytest_unconfigure,
 )
+from pytest_pristine.plugin.layering import pytest_fixture_setup
 from pytest_pristine.plugin.proving import pytest_runtest_call, pytest_runtest_setup, pytest_sessionfinish
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "postgres_async_session",
     "postgres_dsn",
     "fresh_database",
+    "postgres_baseline",
     "postgres_engine",
     "postgres_server",
     "postgres_session",
@@ -48,6 +51,7 @@ __all__ = [
     "pytest_collection_finish",
     "pytest_configure",
     "pytest_configure_node",
+    "pytest_fixture_setup",
     "pytest_itemcollected",
     "pytest_report_collectionfinish",
     "pytest_runtest_call",

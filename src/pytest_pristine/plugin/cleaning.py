@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pristine.errors import PristineError, RestoreBlockedError, UnprovenError
-from pytest_pristine.plugin import covering, recording
+from pytest_pristine.plugin import covering, layering, recording
 from pytest_pristine.warnings import EscapedWarning, LeftoverWarning, SchemaChangedWarning
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def before(equipment: Equipment, node: pytest.Item) -> None:
     """Make the database pristine for a test. What stands in the way is not the test's, which runs all the same."""
     record = recording.of_test(node)
     record.cleaned = True
+    # The test may have asked for this while it runs: then nobody foresaw where the database has to stand.
+    layering.settle(equipment.layers, node)
     restored = None
     try:
         with _timed(record):

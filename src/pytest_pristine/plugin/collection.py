@@ -37,8 +37,8 @@ def needs_server(item: pytest.Item) -> bool:
     """Whether the test asks, directly or through others, for `postgres_server`, and it is ours."""
     if _SERVER not in getattr(item, "fixturenames", ()):
         return False
-    definitions = _definitions(item, _SERVER)
-    return bool(definitions) and definitions[-1].func.__module__ == _HOME
+    found = definitions(item, _SERVER)
+    return bool(found) and is_ours(found[-1])
 
 
 def needs_database(item: pytest.Item) -> bool:
@@ -83,13 +83,32 @@ def _reaches(item: pytest.Item, name: str) -> bool:
     """Whether the test asks for a fixture, and that is ours or one that builds on it."""
     if name not in getattr(item, "fixturenames", ()):
         return False
-    for definition in reversed(_definitions(item, name)):
-        if definition.func.__module__ == _HOME:
+    for definition in reversed(definitions(item, name)):
+        if is_ours(definition):
             return True
         if name not in definition.argnames:
             return False
     return False
 
 
-def _definitions(item: pytest.Item, name: str) -> Sequence[pytest.FixtureDef[object]]:
+def is_ours(definition: pytest.FixtureDef[object]) -> bool:
+    """Whether a fixture is the plugin's own, and not a project's in its place."""
+    return definition.func.__module__ == _HOME
+
+
+def leads_to_database(item: pytest.Item, name: str) -> bool:
+    """Whether a fixture that a test asks for builds on `apply_migrations`, directly or through others."""
+    pending, seen = [name], set[str]()
+    while pending:
+        each = pending.pop()
+        if each == _DATABASE:
+            return True
+        if each not in seen:
+            seen.add(each)
+            pending += [argument for definition in definitions(item, each) for argument in definition.argnames]
+    return False
+
+
+def definitions(item: pytest.Item, name: str) -> Sequence[pytest.FixtureDef[object]]:
+    """The fixtures of a name that a test can see; it asks for the last one, which may build on the one before."""
     return item.session._fixturemanager.getfixturedefs(name, item) or ()  # noqa: SLF001 - there is no public way

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.plugin import covering, recording
+from pytest_pristine.plugin import covering, layering, recording
 from pytest_pristine.plugin.recording import Equipment
 
 if TYPE_CHECKING:
@@ -18,8 +18,16 @@ if TYPE_CHECKING:
     from pytest_pristine.templates.workspace import Workspace
 
 
-def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -> Equipment:
+def equip(
+    config: pytest.Config, server: PostgresServer, workspace: Workspace, *, is_as_made: bool = False
+) -> Equipment:
     """Record what the migrations left, and listen to what tests do.
+
+    Args:
+        config: pytest's configuration.
+        server: Where the database is.
+        workspace: The database.
+        is_as_made: Nobody has written to it since it was made.
 
     Raises:
         PristineError: The database cannot be restored to what it is.
@@ -45,7 +53,8 @@ def equip(config: pytest.Config, server: PostgresServer, workspace: Workspace) -
     )
     recorder = Recorder(settings.statements.value, shapes=bool(settings.report.value))
     keeps = bool(settings.keep_failed.value)
-    equipment = Equipment(settings, isolation, workspace, recorder, Checkouts(), SessionState(), keeps=keeps)
+    layers = layering.begin(config, workspace, isolation, is_as_made=is_as_made)
+    equipment = Equipment(settings, isolation, workspace, recorder, layers, Checkouts(), SessionState(), keeps=keeps)
     if equipment.keeps and workspace.template is None:
         equipment.keeps = False
         recording.of_process(config).problems.append(

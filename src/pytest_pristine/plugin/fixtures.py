@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pristine.plugin import cleaning, equipping, freshening, proving, rolling_back, state
+from pytest_pristine.plugin import cleaning, equipping, freshening, layering, proving, rolling_back, state
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
 
+    from pytest_pristine.isolation.layers import Layer
     from pytest_pristine.plugin.recording import Equipment
     from pytest_pristine.templates.fresh import FreshDatabase
     from pytest_pristine.templates.provider import PostgresServer
@@ -39,12 +40,19 @@ def _pristine_isolation(
     request: pytest.FixtureRequest, postgres_server: PostgresServer, apply_migrations: Workspace
 ) -> Iterator[Equipment]:
     """What the migrations left, recorded before any test can write, and what tests do to it."""
-    equipment = equipping.equip(request.config, postgres_server, apply_migrations)
+    is_as_made = layering.is_as_made(request)
+    equipment = equipping.equip(request.config, postgres_server, apply_migrations, is_as_made=is_as_made)
     freshening.begin(request.config, equipment, postgres_server, apply_migrations)
     yield equipment
     freshening.end(equipment)
     proving.finish(request.config, ended=True)
     equipment.isolation.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_baseline(_pristine_isolation: Equipment) -> Layer:
+    """What tests are restored to. Override it, with any scope down to module, to load data on top of the migrations."""
+    return _pristine_isolation.layers.root
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +122,11 @@ def postgres_async_engine(_pristine_async_engine: AsyncEngine) -> AsyncEngine:
 
 
 @pytest.fixture
-def clean_database(request: pytest.FixtureRequest, _pristine_isolation: Equipment) -> Iterator[None]:
+def clean_database(
+    request: pytest.FixtureRequest,
+    _pristine_isolation: Equipment,
+    postgres_baseline: Layer,  # noqa: ARG001 - the project's own is to be set up before
+) -> Iterator[None]:
     """The database is pristine when the test starts, and pristine again after it."""
     with cleaning.undone(_pristine_isolation, request.node, commits=True):
         yield

@@ -7,7 +7,17 @@ from collections.abc import Generator
 import pytest
 
 from pytest_pristine.errors import PristineError
-from pytest_pristine.plugin import collection, freshening, guarding, options, proving, redaction, skipping, state
+from pytest_pristine.plugin import (
+    collection,
+    freshening,
+    guarding,
+    layering,
+    options,
+    proving,
+    redaction,
+    skipping,
+    state,
+)
 from pytest_pristine.plugin.collecting import Collector
 
 
@@ -34,6 +44,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     guarding.begin(session)
     freshening.expect(session)
     needing = [item for item in session.items if collection.needs_server(item)]
+    layering.foresee(needing)
     if not needing or not collection.runs_tests(config):
         return
     if state.is_xdist_worker(config):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_pristine.errors import PristineError, UnprovenError
-from pytest_pristine.plugin import collection, covering, recording, redaction, rolling_back, state
+from pytest_pristine.plugin import collection, covering, layering, recording, redaction, rolling_back, state
 
 if TYPE_CHECKING:
     from pytest_pristine.plugin.recording import Equipment
@@ -28,6 +28,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if equipment is not None:
         equipment.recorder.begin()
         equipment.note(record)
+        layering.settle(equipment.layers, item)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,6 +12,7 @@ from pytest_pristine.plugin import collection, state
 
 if TYPE_CHECKING:
     from pytest_pristine.isolation.isolation import Isolation
+    from pytest_pristine.isolation.layers import Layers
     from pytest_pristine.isolation.rollback import Rollback
     from pytest_pristine.postgres.session_state import SessionState
     from pytest_pristine.settings import Settings
@@ -45,6 +46,7 @@ class Equipment:
         isolation: Restores the database.
         workspace: The database.
         recorder: Hears statements.
+        layers: The layers of data in the database.
         checkouts: The connections that tests have of our engines.
         sessions: What they leave in the sessions of these.
         coverage: What of the schema is touched; None where that is not measured.
@@ -63,6 +65,7 @@ class Equipment:
     isolation: Isolation
     workspace: Workspace
     recorder: Recorder
+    layers: Layers
     checkouts: Checkouts
     sessions: SessionState
     coverage: SchemaCoverage | None = None

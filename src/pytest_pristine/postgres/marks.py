@@ -14,6 +14,7 @@ _PREFIX = "pytest-pristine: "
 
 SCRATCH = "scratch"
 TEMPLATE = "template"
+LAYER = "layer"
 CLONE = "clone"
 TARGET = "target"
 SPARE = "spare"
@@ -25,8 +26,9 @@ class Mark:
     """What the COMMENT of a database of ours says.
 
     Attributes:
-        kind: `scratch` (being made), `template` (sealed), `spare` (a copy that waits for a run), `clone` (a worker's),
-            `target` (one that the user named) or `kept` (as a failed test left it).
+        kind: `scratch` (being made), `template` (sealed), `layer` (sealed, with data on top of another template),
+            `spare` (a copy that waits for a run), `clone` (a worker's), `target` (one that the user named) or `kept`
+            (as a failed test left it).
         run: Id of the run that leases it, or that made it.
         project: Label of the project it belongs to.
         fingerprint: Digest of what the migrations were made of when it was built; of a spare, its template's oid.
@@ -38,6 +40,9 @@ class Mark:
         since: When it was made, or kept, in UTC, as ISO 8601 has it.
         test: The test that failed in one that is kept.
         migrated: Of a template, what was found after its migrations; see `migrations.evidence`.
+        below: Of a layer, the oid of the template that it stands on.
+        layer: Of a worker's database, the fingerprint of the layer that it is a copy of; empty for none.
+        loader: Of a layer, what loaded it, for people.
     """
 
     kind: str
@@ -52,6 +57,9 @@ class Mark:
     since: str = ""
     test: str = ""
     migrated: dict[str, Any] = field(default_factory=dict)
+    below: str = ""
+    layer: str = ""
+    loader: str = ""
 
     def __str__(self) -> str:
         return _PREFIX + json.dumps(asdict(self), sort_keys=True)

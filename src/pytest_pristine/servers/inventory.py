@@ -26,14 +26,15 @@ class Database:
 
     Attributes:
         name: Its name.
-        kind: `template`, `clone`, `target`, `spare`, `kept` or `scratch`.
+        kind: `template`, `layer`, `clone`, `target`, `spare`, `kept` or `scratch`.
         project: Label of its project.
         run: Id of the run that has it, or made it.
-        since: When it was made, in UTC, as ISO 8601 has it; empty for templates and spares.
-        used: When a template was used last, in UTC, as ISO 8601 has it; empty for others.
+        since: When it was made, in UTC, as ISO 8601 has it; empty for templates, layers and spares.
+        used: When a template or layer was used last, in UTC, as ISO 8601 has it; empty for others.
         test: The failed test that left it so, of one that was kept; empty for others.
         sessions: How many sessions are connected to it.
         bytes: Its size.
+        loader: Of a layer, what loaded its data; empty for others.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Database:
     test: str
     sessions: int
     bytes: int
+    loader: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +235,12 @@ def _contents(url: URL) -> tuple[tuple[Run, ...], tuple[Database, ...]]:
         found = [
             (each.mark, Database(
                 each.name, each.mark.kind, each.mark.project, each.mark.run, each.mark.since, each.mark.used,
-                each.mark.test, each.sessions, databases.size(connection, each.oid),
+                each.mark.test, each.sessions, databases.size(connection, each.oid), each.mark.loader,
             )) for each in databases.ours(connection)
         ]  # fmt: skip
         theirs: dict[str, list[tuple[Mark, Database]]] = {}
         for mark, database in found:
-            if mark.run and mark.kind not in (marks.TEMPLATE, marks.SPARE, marks.KEPT):
+            if mark.run and mark.kind not in (marks.TEMPLATE, marks.LAYER, marks.SPARE, marks.KEPT):
                 theirs.setdefault(mark.run, []).append((mark, database))
         runs = [_run(connection, run, group) for run, group in theirs.items()]
     # What a run leaves of itself for good is the database that the user named.

@@ -17,7 +17,7 @@ from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.postgres.properties import Properties
-from pytest_pristine.templates import keeping
+from pytest_pristine.templates import ground, keeping
 from pytest_pristine.templates.keeping import Aside
 
 _log = logging.getLogger("pytest_pristine")
@@ -150,15 +150,7 @@ def held(connection: Connection, template: Database, purpose: str) -> Iterator[D
         RestoreError: It is gone.
     """
     with locks.held(connection, locks.build(template.mark.fingerprint)):
-        # Another session may have built it anew, under the same name because of the same migrations.
-        current = databases.find(connection, template.name)
-        if current is None or not current.sealed:
-            raise RestoreError(
-                f"the template {template.name!r}, {purpose}",
-                "it is gone: another run has dropped it, or the data of the server were lost and made anew",
-                ["run the tests again"],
-            )
-        yield current
+        yield ground.current(connection, template, purpose)
 
 
 def _replace(connection: Connection, url: URL, mark: Mark, scratch: str, ours: int | None, aside: Aside) -> None:

@@ -6,9 +6,10 @@ is rebuilt: slow, and always right.
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine import operating_system
 from pytest_pristine.errors import NotOursError, OccupiedError, PrivilegeError, RestoreError
+from pytest_pristine.loading.loader import Loader
 from pytest_pristine.migrations import evidence
 from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.migrations.migrator import Migrator
@@ -87,7 +89,7 @@ def lease(
             )
         with (spent or Spent()).on("migrations"):
             place.make()
-        yield Workspace(at, None, place.rebuild, place.hold, contested=run, migrated=place.migrated)
+        yield Workspace(at, None, place.rebuild, place.hold, stack=place.stack, contested=run, migrated=place.migrated)
 
 
 def _is_anothers(connection: Connection, target: str) -> bool:
@@ -148,6 +150,7 @@ class Place:
         public: What its schema `public` was at the start.
         oid: Its oid, once it was checked that it is ours.
         migrated: What was found after the migrations.
+        loaders: What is loaded on top of them, in this order.
     """
 
     anchor: Anchor
@@ -159,9 +162,10 @@ class Place:
     public: PublicSchema
     oid: int | None = None
     migrated: Evidence | None = None
+    loaders: tuple[Loader, ...] = ()
 
     def make(self) -> None:
-        """Empty the database and migrate it."""
+        """Empty the database and migrate it, and load what is to be on top."""
         with connections.connect(self.url, "in place") as connection:
             # Once it was checked it is ours, whatever a test writes into its COMMENT.
             oid = databases.oid(connection, self._name)
@@ -173,6 +177,8 @@ class Place:
             self._mark(connection)
             emptying.empty(connection, self.public)
         self.migrated = evidence.of(self.migrator.migrate(self.url))
+        for loader in self.loaders:
+            loader.migrate(self.url)
         normalise.sequences(self.url)
         with connections.connect(self.url, "in place") as connection:
             # A migration may have given the database a COMMENT.
@@ -189,6 +195,33 @@ class Place:
                 str(error).strip(),
                 ["see the server's log"],
             ) from error
+
+    def stack(self, loaders: Sequence[Loader]) -> Callable[[], None]:
+        """Gives what loads data on top of the migrations; see `Workspace.stack`."""
+        return functools.partial(self._stack, tuple(loaders))
+
+    def _stack(self, loaders: tuple[Loader, ...]) -> None:
+        """Load data on top of the migrations, and no other.
+
+        A database that holds what the first of the loaders load, and nothing else, is given the rest. Otherwise it is
+        made again.
+        """
+        before, self.loaders = self.loaders, loaders
+        try:
+            if before == self.loaders[: len(before)]:
+                self._load(self.loaders[len(before) :])
+            else:
+                self.rebuild()
+        except BaseException:
+            self.loaders = before
+            raise
+
+    def _load(self, loaders: Sequence[Loader]) -> None:
+        with connections.connect(self.url, "in place") as connection:
+            self._end_sessions(connection)
+        for loader in loaders:
+            loader.migrate(self.url)
+        normalise.sequences(self.url)
 
     def hold(self, connection: Connection) -> None:
         """Have a connection hold the lease of the run; see `Workspace.hold`."""

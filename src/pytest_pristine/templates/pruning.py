@@ -23,7 +23,7 @@ from pytest_pristine.servers.cluster import Cluster
 from pytest_pristine.servers.keeper import Kept
 from pytest_pristine.servers.wheels import WHEELS
 from pytest_pristine.settings import DEFAULT, Value
-from pytest_pristine.templates import keeping
+from pytest_pristine.templates import keeping, retiring
 
 # The names of copies of programs: in a directory that somebody named as our home there may be other things.
 _COPY = re.compile(rf"({'|'.join(re.escape(wheel.distribution) for wheel in WHEELS)})-.*")
@@ -152,7 +152,15 @@ class Pruner:
                     dropped = databases.find(connection, database.name) is None
                 if dropped:
                     yield removal
+            yield from self._drop_orphans(connection, name)
             yield from self._drop_kept(connection, name, everything=everything)
+
+    def _drop_orphans(self, connection: Connection, server: str) -> Iterator[Removal]:
+        """Drop layers whose template is gone: no run will find them again."""
+        for layer in list(retiring.orphans(connection)):
+            removal = _described(connection, layer, server)
+            if self.dry or retiring.drop_if_free(connection, layer):
+                yield removal
 
     def _drop_kept(self, connection: Connection, server: str, *, everything: bool) -> Iterator[Removal]:
         """Drop databases of failed tests that nobody is likely to look at any more."""
@@ -171,7 +179,7 @@ class Pruner:
             yield removal
 
     def _drop_templates(self) -> Iterator[Removal]:
-        """Drop the templates that no run is copying, the one used longest ago first."""
+        """Drop the templates that no run is copying, the one used longest ago first, and before them all layers."""
         running = ((directory.name, keeper.at(directory).running()) for directory in home.servers(self.home))
         with contextlib.ExitStack() as stack:
             found = []
@@ -181,8 +189,9 @@ class Pruner:
                         connection = connections.connect(url.set(database="postgres"), "prune")
                         stack.enter_context(closing(connection))
                         found += [(name, connection, each) for each in databases.ours(connection)]
-            templates = [each for each in found if each[2].mark.kind == marks.TEMPLATE]
-            for name, connection, database in sorted(templates, key=lambda each: each[2].mark.used):
+            templates = [each for each in found if each[2].mark.kind in (marks.TEMPLATE, marks.LAYER)]
+            # Of layers those that were made last: they stand on others.
+            for name, connection, database in sorted(templates, key=_worth):
                 with locks.held_if_free(connection, locks.build(database.mark.fingerprint)) as free:
                     if free and databases.find(connection, database.name) is not None:
                         removal = _described(connection, database, name)
@@ -207,6 +216,13 @@ class Pruner:
         if not self.dry:
             shutil.rmtree(directory)
         yield removal
+
+
+def _worth(template: tuple[str, Connection, Database]) -> tuple[bool, int, str]:
+    """What is dropped first has the least of it."""
+    _, _, database = template
+    is_template = database.mark.kind == marks.TEMPLATE
+    return is_template, 0 if is_template else -database.oid, database.mark.used
 
 
 def _may_be_used(server: Kept, url: URL | None, *, everything: bool) -> bool:

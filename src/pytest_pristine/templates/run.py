@@ -20,9 +20,10 @@ from pytest_pristine.migrations.migrator import Migrator
 from pytest_pristine.postgres import connections, databases, lapsed, locks, marks, names, poolers, properties, sessions
 from pytest_pristine.postgres.anchor import Anchor
 from pytest_pristine.postgres.marks import Mark
-from pytest_pristine.templates import copies
+from pytest_pristine.templates import copies, retiring
+from pytest_pristine.templates.ground import Bare
 from pytest_pristine.templates.spent import Spent
-from pytest_pristine.templates.template import Builder, retire
+from pytest_pristine.templates.template import Builder
 from pytest_pristine.templates.workspace import Copy, Workspace, work_in
 
 _log = logging.getLogger("pytest_pristine")
@@ -98,7 +99,8 @@ class Run:
         with self._lock, connections.whole("to make databases for the tests", self._url):
             connection = self.anchor.alive()
             wanted = None if self._target is None else properties.read(connection, self._target)
-            builder = Builder(connection, self._url, migrator, self._project, self.id, self._session, like=self._target)
+            ground = Bare(connection, self._url, self._target)
+            builder = Builder(connection, self._url, ground, migrator, self._project, self.id, self._session)
             made = []
             with ExitStack() as stack:
                 with self._spent.on("migrations"):
@@ -110,7 +112,9 @@ class Run:
                     name = names.clone(self._target or f"{names.PREFIX}_{self._project}", self.id, worker)
                     copies.make(connection, template, name, mark, wanted)
                     at, oid = self._url.set(database=name), databases.oid(connection, name)
-                    made.append(Copy(at, self._url, mark, template, wanted, oid))
+                    made.append(
+                        Copy(at, self._url, mark, template, wanted, oid, session=self._session, rebuilds=rebuild)
+                    )
             if is_first and self._target is not None:
                 made[0] = self._put_in_place(made[0], self._target)
             return made
@@ -190,7 +194,7 @@ class Run:
         try:
             connection = self.anchor.alive()
             lapsed.drop(connection, self._url, self.id)
-            retire(connection, self._project)
+            retiring.retire(connection, self._project)
         except (PristineError, psycopg.Error) as error:
             # Whoever runs next on the server does it.
             _log.warning("the next run, or pristine prune, drops the databases of this one: %s", lapsed.told(error))

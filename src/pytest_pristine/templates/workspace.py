@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import RestoreError
+from pytest_pristine.loading.loader import Loader
 from pytest_pristine.migrations.evidence import Evidence
-from pytest_pristine.postgres import databases, locks
+from pytest_pristine.postgres import connections, databases, locks
 from pytest_pristine.postgres.anchor import PATIENCE, Anchor
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.postgres.properties import Properties
-from pytest_pristine.templates import copies, keeping
+from pytest_pristine.templates import copies, ground, keeping
 from pytest_pristine.templates.copies import Source
+from pytest_pristine.templates.ground import Sealed
+from pytest_pristine.templates.template import Builder
 
 
 def _nothing(_: Connection) -> None:
@@ -34,14 +37,18 @@ def _no_source() -> Source | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+def _not_here(_: Sequence[Loader]) -> Callable[[], None]:
+    raise NotImplementedError("layers in a database of the project's own making")
+
+
+@dataclass(slots=True)
 class Workspace:
     """A migrated database that belongs to this worker.
 
     Attributes:
         url: Where it is.
-        template: The template it was copied from; None where the role may make no databases, and works in the one
-            that the user named.
+        template: The template or layer that it is a copy of now; None where the role may make no databases, and works
+            in the one that the user named.
         rebuild: Makes the database anew, as it was when it was handed out: same URL, contents, settings and grants.
             Every session in it is ended, those of the caller too. It raises `PristineError` when it cannot.
         hold: Has a connection to it hold the lease of the run as long as it lives. It raises `RestoreError` when
@@ -53,6 +60,9 @@ class Workspace:
             its name is no run's own. Else empty.
         migrated: What was found after the migrations; None where they tell nothing.
         source: Tells what it is a copy of at the moment, for whoever makes further copies; None where it is no copy.
+        stack: Gives what makes it anew with what loaders load on top of the migrations, one after the other; `rebuild`
+            does so from then on. Each layer is loaded once, as a rule before it gives anything, and kept. Both raise
+            `PristineError` when they cannot: `rebuild` makes then what it made before.
     """
 
     url: URL
@@ -63,6 +73,7 @@ class Workspace:
     contested: str = ""
     migrated: Evidence | None = None
     source: Callable[[], Source | None] = field(repr=False, compare=False, default=_no_source)
+    stack: Callable[[Sequence[Loader]], Callable[[], None]] = field(repr=False, compare=False, default=_not_here)
 
 
 @dataclass(slots=True)
@@ -74,9 +85,12 @@ class Copy:
         maintenance: The server's maintenance database.
         mark: Its mark, which has the id of the run.
         template: What it is a copy of.
+        base: What the migrations made; what it was a copy of at first.
         wanted: What it has beside its contents; None for what a new database has.
         oid: Its oid, which changes when it is made anew.
         is_target: It took the place of the database that the user named.
+        session: Id of the test session.
+        rebuilds: Layers are loaded anew once in this session, whatever earlier ones left.
     """
 
     url: URL
@@ -86,10 +100,54 @@ class Copy:
     wanted: Properties | None
     oid: int | None
     is_target: bool = False
+    session: str = ""
+    rebuilds: bool = False
+    base: Database = field(init=False)
+    # The layers that this process has found or built, by what they stand on and what is on it.
+    _layers: dict[tuple[int, Loader], Database] = field(init=False, default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.base = self.template
 
     def rebuild(self, anchor: Anchor) -> None:
         """Make it anew."""
         self.oid = copies.remake(anchor, self.url, self.mark, self.template, self.wanted, self.oid)
+
+    def stack(self, anchor: Anchor, loaders: Sequence[Loader]) -> Database:
+        """The layer that loaders make on top of the migrations, built if need be; see `Workspace.stack`.
+
+        Raises:
+            LayerError: A loader failed.
+            RestoreError: What it stands on is gone.
+        """
+        connection, top = anchor.alive(), self.base
+        with connections.whole("to load a layer", self.maintenance):
+            for loader in loaders:
+                top = self._layer(connection, top, loader)
+        return top
+
+    def switch(self, anchor: Anchor, template: Database) -> None:
+        """Make it anew as a copy of another template, which is one of its layers or what the migrations made."""
+        before = self.template, self.mark
+        layer = template.mark.fingerprint if template is not self.base else ""
+        self.template, self.mark = template, replace(self.mark, created=template.mark.created, layer=layer)
+        try:
+            self.rebuild(anchor)
+        except BaseException:
+            self.template, self.mark = before
+            raise
+
+    def _layer(self, connection: Connection, below: Database, loader: Loader) -> Database:
+        """The layer that a loader makes on top of a template, built if need be."""
+        known = self._layers.get((below.oid, loader))
+        if known is not None and databases.oid(connection, known.name) == known.oid:
+            return known
+        on = Sealed(connection, ground.current(connection, below))
+        project, run = self.mark.project, self.mark.run
+        builder = Builder(connection, self.maintenance, on, loader, project, run, self.session, loader.name)
+        with builder.template(None, rebuild=self.rebuilds) as found:
+            self._layers[below.oid, loader] = found
+        return found
 
     def keep(self, anchor: Anchor, test: str, limit: int) -> str:
         """Make it anew, and keep the old one; see `Workspace.keep`."""
@@ -152,10 +210,20 @@ def work_in(
     def source() -> Source:
         return Source(copy.maintenance, copy.mark, copy.template, copy.wanted)
 
+    def stack(loaders: Sequence[Loader]) -> Callable[[], None]:
+        template = copy.stack(holding(), loaders)
+
+        def switch() -> None:
+            copy.switch(holding(), template)
+            workspace.template = template.name
+
+        return switch
+
     contested = copy.mark.run if copy.is_target else ""
+    migrated = Evidence.read(copy.template.mark.migrated)
+    workspace = Workspace(copy.url, copy.template.name, rebuild, copy.hold, keep, contested, migrated, source, stack)
     try:
-        migrated = Evidence.read(copy.template.mark.migrated)
-        yield Workspace(copy.url, copy.template.name, rebuild, copy.hold, keep, contested, migrated, source)
+        yield workspace
     finally:
         for each in made:
             each.close()

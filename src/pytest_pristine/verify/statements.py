@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, event
@@ -97,6 +98,7 @@ class Recorder:
         # Threads of the application run statements, too.
         self._lock = threading.Lock()
         self.listeners: list[Listener] = []
+        self._is_paused = False
         self.begin()
         event.listen(Engine, "before_cursor_execute", self._before)
         event.listen(Engine, "after_cursor_execute", self._after)
@@ -108,6 +110,15 @@ class Recorder:
             self._last.clear()
             self.count, self.seconds = 0, 0.0
             self.shapes: dict[str, Shape] = {}
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Record nothing within the context, nor tell listeners: what is run there is not the test's."""
+        before, self._is_paused = self._is_paused, True
+        try:
+            yield
+        finally:
+            self._is_paused = before
 
     def close(self) -> None:
         """Listen no more."""
@@ -127,14 +138,14 @@ class Recorder:
 
     def _after(self, connection: Connection, cursor: DBAPICursor, sql: str, parameters: object, *rest: object) -> None:
         seconds = _ended(connection)
-        if connection.dialect.name != _DIALECT:
+        if connection.dialect.name != _DIALECT or self._is_paused:
             return
         self._note(Statement(sql, parameters, seconds, cursor.rowcount))
         for listener in self.listeners:
             listener.statement(sql, parameters, rest[0])
 
     def _failed(self, failure: ExceptionContext) -> None:
-        if failure.dialect.name != _DIALECT:
+        if failure.dialect.name != _DIALECT or self._is_paused:
             return
         # An error when connecting has no statement.
         if failure.connection is not None and failure.statement is not None:
