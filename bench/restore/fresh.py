@@ -9,6 +9,7 @@ import argparse
 import functools
 import json
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -193,28 +194,39 @@ def _others(workspace: Workspace, tables: int) -> Iterator[tuple[str, Times]]:
     isolation = Isolation(workspace.url, Coverage(), capabilities=can, timeout=5, rebuild=_refuse)
     with closing(isolation), servers.connect(workspace.url) as connection:
         work = schema.writing(schema.spread(tables, _DIRTY))
-        tests, restores = _restores(isolation, connection, work, lambda: None)
+        tests, restores = _restores(isolation, connection, work)
         yield "other tests, no pool: the test", Times.of(tests)
         yield "other tests, no pool: its restore", Times.of(restores)
-        with _pool(workspace) as take:
-            # Each fourth test asks for a database of its own, for which the pool makes another, and drops some.
-            tests, restores = _restores(isolation, connection, work, lambda: _give_back_at_once(take))
-        yield "other tests, the pool at work: the test", Times.of(tests)
-        yield "other tests, the pool at work: its restore", Times.of(restores)
+        with _pool(workspace) as take, _never_resting(take):
+            tests, restores = _restores(isolation, connection, work)
+        yield "other tests, the pool never rests: the test", Times.of(tests)
+        yield "other tests, the pool never rests: its restore", Times.of(restores)
 
 
-def _give_back_at_once(take: Take) -> None:
-    _, give_back = take()
-    give_back()
+@contextmanager
+def _never_resting(take: Take) -> Iterator[None]:
+    """Another thread takes one after the other, and gives them back at once: they are made and dropped all the time."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            _, give_back = take()
+            give_back()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _restores(
-    isolation: Isolation, connection: servers.Connection, work: schema.Work, every_fourth: Callable[[], None]
+    isolation: Isolation, connection: servers.Connection, work: schema.Work
 ) -> tuple[list[float], list[float]]:
     tests, restores = [], []
     for number in range(_WARM + _RESTORES):
-        if number % 4 == 0:
-            every_fourth()
         began = time.perf_counter()
         with connection.transaction():
             work.do(connection)

@@ -167,6 +167,7 @@ def test_a_failed_test(project: Project, server: Server, database: URL) -> None:
     )  # fmt: skip
     assert done.status == 1
     assert "UPDATE users SET name = 'of the failed'" in done.output
+    assert "what it committed to its fresh_database is not told" in done.output
     assert str(database.password) not in done.output
     kept = re.search(r"^kept +test_users.py::test_fails: .*?(pristine_\w+_failed_\w+)", done.output, re.MULTILINE)
     assert kept is not None, done.output

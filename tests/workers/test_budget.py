@@ -130,3 +130,34 @@ def test_a_pool_that_was_asked_for(project: Project, server: Server) -> None:
     project.write("pytest.ini", "[pytest]\npristine_pool = 1\n")
     run = project.run(TEST_DATABASE_URL=server.url.render_as_string(hide_password=False))
     assert run.status == 0, run.output
+
+
+@pytest.mark.parametrize(
+    ("free", "workers", "wanted", "pool", "fresh"),
+    [
+        (87, 1, None, WANTED, (5, 3)), (26, 1, None, WANTED, (5, 2)), (20, 1, None, 13, (3, 0)),
+        (87, 8, None, 3, (3, 0)), (12, 1, None, 5, (3, 0)), (7, 1, None, 2, (1, 0)), (40, 1, 30, 30, (5, 1)),
+    ],
+)  # fmt: skip
+def test_shares_beside_fresh_databases(
+    free: int, workers: int, wanted: int | None, pool: int, fresh: tuple[int, int]
+) -> None:
+    """The shared engine leaves as many as a test's own database needs, and that has what else there is."""
+    of = Budget(free + 3, 3, 0)
+    assert of.pool_beside_fresh(workers, wanted) == pool
+    assert of.fresh(workers, pool) == fresh
+
+
+def test_too_few_for_fresh_databases() -> None:
+    """Where there is none for them, the error says how many are missing, and what would give them."""
+    with pytest.raises(TooFewConnectionsError) as caught:
+        Budget(100, 3, 10).fresh(8, 8)
+    assert caught.value.sought == (
+        "104 connections: of each worker 3 for fresh_database, 8 for other tests and 2 to restore"
+    )
+    assert caught.value.found == "87 free"
+    assert list(caught.value.remedy) == [
+        "give the server or the role 17 connections more",
+        "or run fewer workers: pytest -n 6",
+        "or have the others need fewer: --pristine-pool=2",
+    ]

@@ -105,6 +105,8 @@ def _told(equipment: Equipment, item: pytest.Item) -> list[tuple[str, str]]:
 
 def _written(equipment: Equipment, item: pytest.Item) -> str:
     """What a test has committed so far, in words."""
+    if recording.of_test(item).alone:
+        return "what it committed to its fresh_database is not told; --pristine-keep-failed=3 keeps the database"
     try:
         changes = equipment.isolation.describe()
     except PristineError as error:

@@ -105,14 +105,15 @@ class Budget:
         """
         each = self.beside(workers, pool) - FRESH_OURS
         if each < 1:
-            needed = workers * (pool + OURS + FRESH_OURS + 1)
+            least = pool + OURS + FRESH_OURS + 1
+            needed, fewer = workers * least, self.free // least
             raise TooFewConnectionsError(
                 f"{needed} connections: of each worker {FRESH_OURS + 1} for fresh_database, {pool} for other tests and "
                 f"{OURS} to restore",
                 f"{self.free} free",
                 [
                     f"give the server or the role {needed - self.free} connections more",
-                    *([f"or run fewer workers: pytest -n {workers - 1}"] if workers > 1 else []),
+                    *([f"or run fewer workers: pytest -n {fewer}"] if 0 < fewer < workers else []),
                     *([f"or have the others need fewer: --pristine-pool={LEAST}"] if pool > LEAST else []),
                 ],
             )

@@ -77,15 +77,7 @@ def _select(connection: Connection, name: str | None) -> Iterator[Database]:
             yield Database(int(str(oid)), str(datname), mark, bool(sealed), int(str(count)))
 
 
-def create(
-    connection: Connection,
-    name: str,
-    mark: Mark,
-    template: str = "template0",
-    like: str | None = None,
-    *,
-    aside: bool = False,
-) -> None:
+def create(connection: Connection, name: str, mark: Mark, template: str = "template0", like: str | None = None) -> None:
     """Make a database and mark it.
 
     Both statements are sent at once: a server finishes the first also when the run that sent it was killed meanwhile,
@@ -97,15 +89,13 @@ def create(
         mark: Its mark.
         template: What it is a copy of. Nobody may be connected to it.
         like: A database whose encoding and locale it gets; only with template0, else they are the template's.
-        aside: Others work on the server, and nobody waits for this: as little WAL is written as can be, which restores
-            read.
 
     Raises:
         NoRoomError: The server's disk is full.
     """
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     options = locale(connection, like) if like is not None or template != "template0" else _text(connection)
-    statement += _strategy(connection, aside=aside) + _as_sql(options)
+    statement += _strategy(connection) + _as_sql(options)
     # The server writes down at once that there is the database. Its mark is to outlive a crash just the same.
     connection.execute("SET synchronous_commit TO on")
     try:
@@ -124,14 +114,11 @@ def create(
 _FIRST_WITH_STRATEGIES = 150000
 
 
-def _strategy(connection: Connection, *, aside: bool) -> sql.Composable:
-    """Without fsync copying files is the faster way, with it writing WAL is; before version 15 there is no choice.
-
-    To copy files writes a kilobyte of WAL, the other way some megabytes.
-    """
+def _strategy(connection: Connection) -> sql.Composable:
+    """Without fsync copying files is the faster way, with it writing WAL is; before version 15 there is no choice."""
     if connection.info.server_version < _FIRST_WITH_STRATEGIES:
         return sql.SQL("")
-    fsync = not aside and connection.execute("SHOW fsync").fetchone() == ("on",)
+    fsync = connection.execute("SHOW fsync").fetchone() == ("on",)
     return sql.SQL(" STRATEGY WAL_LOG" if fsync else " STRATEGY FILE_COPY")
 
 

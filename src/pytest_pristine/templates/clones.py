@@ -64,7 +64,7 @@ def make(connection: Connection, source: Source, url: URL, engine: Callable[[URL
     name = names.fresh(source.mark.project, source.mark.run)
     given = replace(source.mark, kind=marks.CLONE, created=[])
     with copies.held(connection, source.template, "to make a database of it for one test") as template:
-        databases.create(connection, name, given, template=template.name, aside=True)
+        databases.create(connection, name, given, template=template.name)
         copies.equip(connection, template, name, source.wanted)
     at = url.set(database=name)
     waiting = _warm(at, opened=opened)

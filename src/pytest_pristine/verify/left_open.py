@@ -63,7 +63,12 @@ def _pooled() -> set[int]:
 
 
 def _unknown(found: Sequence[Open], known: Collection[int]) -> list[Open]:
-    return [each for each in found if each.session.pid not in known]
+    return [each for each in found if each.session.pid not in known and not _is_parked(each)]
+
+
+def _is_parked(each: Open) -> bool:
+    """Whether a pooler keeps a session whose client has gone: it has it forget everything."""
+    return each.in_transaction_since is None and each.query.rstrip("; ").upper() == "DISCARD ALL"
 
 
 def _told(left: Open, begun: Sequence[tuple[float, str]], ahead: float) -> str:
