@@ -53,7 +53,7 @@ def test_nothing_else_is_registered() -> None:
 def test_exported_names() -> None:
     """The package exports these names and no others, and each can be imported."""
     assert pytest_pristine.__all__ == [
-        "Alembic", "LeftoverWarning", "Migrator", "PostgresServer", "PristineError", "PristineWarning",
+        "Alembic", "Layer", "LeftoverWarning", "Migrator", "PostgresServer", "PristineError", "PristineWarning",
         "SchemaChangedWarning", "Workspace",
     ]  # fmt: skip
     for name in pytest_pristine.__all__:
@@ -83,4 +83,4 @@ def test_fixtures_and_hooks_of_the_plugin() -> None:
     """The plugin's fixtures are the documented ones, and one of its own that begins with our name."""
     fixtures = {name for name in plugin.__all__ if not name.startswith("pytest_")}
     assert fixtures == {"postgres_server", "apply_migrations", "postgres_url", "postgres_engine", "clean_database",
-                        "_pristine_isolation"}  # fmt: skip
+                        "postgres_baseline", "_pristine_isolation"}  # fmt: skip
