@@ -53,7 +53,7 @@ def test_nothing_else_is_registered() -> None:
 def test_exported_names() -> None:
     """The package exports these names and no others, and each can be imported."""
     assert pytest_pristine.__all__ == [
-        "Alembic", "Call", "Command", "EscapedWarning", "FreshDatabase", "LeftoverWarning", "Migrator",
+        "Alembic", "Call", "Command", "EscapedWarning", "FreshDatabase", "Layer", "LeftoverWarning", "Migrator",
         "Models", "PostgresServer", "PristineError", "PristineWarning", "SchemaChangedWarning", "SqlFiles",
         "Steps", "Workspace",
     ]  # fmt: skip
@@ -88,3 +88,4 @@ def test_fixtures_and_hooks_of_the_plugin() -> None:
                         "_pristine_isolation", "_pristine_async_engine"}  # fmt: skip
     assert fixtures == {"postgres_server", "apply_migrations", "postgres_url", "postgres_engine", "clean_database",
                         "fresh_database", "_pristine_isolation"}  # fmt: skip
+                        "postgres_baseline", "_pristine_isolation"}  # fmt: skip

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import psycopg
 from sqlalchemy.engine import URL
@@ -28,7 +27,7 @@ from pytest_pristine.isolation.leftovers import Leftovers, Treatment
 from pytest_pristine.isolation.opening import BLOCKED, Opener
 from pytest_pristine.isolation.proof import OFF, Proof
 from pytest_pristine.isolation.restored import Restored, Spoiled
-from pytest_pristine.isolation.undoing import Restorer
+from pytest_pristine.isolation.undoing import Made, Restorer
 from pytest_pristine.isolation.watch import Watch
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.postgres.connections import Connection
@@ -43,19 +42,6 @@ _log = logging.getLogger("pytest_pristine")
 
 def _nothing(_: Connection) -> None:
     """Nobody else can have the database."""
-
-
-class Made(NamedTuple):
-    """What was found when a database was made anew.
-
-    Attributes:
-        gone: What of the schema had gone, in words.
-        beside: What had to be written into the new one: it was there at the beginning, and something else than
-            `rebuild` had made it.
-    """
-
-    gone: list[str]
-    beside: Restored
 
 
 class Isolation:

@@ -40,6 +40,19 @@ class Undone(NamedTuple):
     mark: Mark
 
 
+class Made(NamedTuple):
+    """What was found when a database was made anew.
+
+    Attributes:
+        gone: What of the schema had gone, in words.
+        beside: What had to be written into the new one: it was there at the beginning, and something else than
+            `rebuild` had made it.
+    """
+
+    gone: list[str]
+    beside: Restored
+
+
 def undo(watch: Watch, restorer: Restorer, since: Mark, changes: Changes, moment: Moment, fresh: Fresh) -> Undone:
     """Put everything that changed back.
 
