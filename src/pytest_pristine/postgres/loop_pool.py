@@ -190,7 +190,7 @@ class LoopPool(Pool):
             raise _no_loop()
         own = self._loops.get(id(loop))
         if own is None:
-            _check(loop, self._dialect.driver)
+            _check(loop, str(getattr(self._dialect, "driver", "")))
             self._living()
             own = _OfLoop(self, loop, self._pool_size, self._max_overflow)
             own.attend()
