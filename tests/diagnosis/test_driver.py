@@ -55,7 +55,10 @@ def test_the_slow_implementation(project: Project) -> None:
 )
 def test_the_driver_of_a_url(project: Project, driver: str, level: str, found: str, remedy: str | None) -> None:
     """The driver that a URL names must be installed."""
-    report = doctor(project, TEST_DATABASE_URL=f"postgresql{driver}://u:{PASSWORD}@localhost:1/d")
+    for name in ("pg8000", "psycopg2"):
+        project.write(f"without/{name}.py", f"raise ModuleNotFoundError(\"No module named '{name}'\")\n")
+    url = f"postgresql{driver}://u:{PASSWORD}@localhost:1/d"
+    report = doctor(project, TEST_DATABASE_URL=url, PYTHONPATH=str(project.path / "without"))
     told = report.tell("driver", "driver of the URL")
     assert told[:2] == (level, found)
     assert (told[2] or [None])[0] == remedy

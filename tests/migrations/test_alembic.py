@@ -98,8 +98,10 @@ def test_an_env_py_that_imports_what_is_not_there(history: History) -> None:
     assert "ModuleNotFoundError: No module named 'app'" in history.fails(RevisionFailedError)
 
 
-def test_a_driver_that_is_not_installed(history: History) -> None:
+def test_a_driver_that_is_not_installed(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the driver that the URL names the migrations are not to blame: what to install is told."""
+    history.write("without/pg8000.py", "raise ModuleNotFoundError(\"No module named 'pg8000'\")\n")
+    monkeypatch.syspath_prepend(history.project.path / "without")
     message = history.fails(RevisionFailedError, driver="pg8000")
     assert "ModuleNotFoundError: No module named 'pg8000'" in message
     assert "pip install pg8000, which the URL names" in one_line(message)
