@@ -61,7 +61,7 @@ def test_steps_of_all_kinds(project: Project) -> None:
     project.write("seeds/1.sql", "INSERT INTO users (name) VALUES ('of another');")
     run = project.run()
     assert run.status == 1, "the template of another state was used"
-    assert "['root', 'of another', 'of call']" in run.message()
+    assert "of another" in run.output
 
 
 def test_no_alembic_and_nothing_is_missed(project: Project) -> None:
