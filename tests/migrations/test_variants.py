@@ -150,8 +150,8 @@ def test_branches(history: History) -> None:
 
 def test_arguments(history: History) -> None:
     """What `alembic -x` takes reaches env.py and the revisions."""
-    history.revise("0002", "0001", "from alembic import context\n"
-                   "op.execute('CREATE TABLE ' + context.get_x_argument(as_dictionary=True)['tenant'] + ' ()')")  # fmt: skip
+    revision = "from alembic import context\nname = context.get_x_argument(as_dictionary=True)['tenant']\n"
+    history.revise("0002", "0001", revision + "op.execute(f'CREATE TABLE {name} ()')")
     history.migrate(x=["tenant=shop"])
     assert "shop" in history.tables()
     assert history.alembic(x=["a=1"]).fingerprint() != history.alembic(x=["a=2"]).fingerprint()

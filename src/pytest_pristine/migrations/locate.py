@@ -45,7 +45,7 @@ def alembic_config(root: Path, setting: Value[str | None]) -> Path:
     if found:
         raise _several(root, found)
     # Without an ini file pytest's root is the directory of the tests that were named.
-    above = (path for parent in root.parents if (path := _config_in(parent)) is not None)
+    above = filter(None, map(_config_in, root.parents))
     try:
         return next(above)
     except StopIteration:
