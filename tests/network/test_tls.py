@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy
 
 from pytest_pristine.errors import AuthenticationError, PristineError, RefusedError, TlsError
+from pytest_pristine.postgres import engines
 from tests.network.conftest import CERTIFIED, LIFE, MD5, TRUSTED, role_called
 from tests.servers.conftest import text
 
@@ -158,3 +161,30 @@ def test_other_ways_to_log_in(resolve: Resolve, backend: Backend, name: str) -> 
         assert resolve(TEST_DATABASE_URL=text(given)).target == role.database
         if name == MD5:
             refused(resolve, role.set(password=f"not-{role.password}"), AuthenticationError)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "pg8000", "asyncpg"])
+def test_each_driver_verifies_and_shows_a_certificate(backend: Backend, driver: str) -> None:
+    """The engines of all drivers encrypt, verify the server and show a certificate, as the URL asks for it."""
+    made = backend.certificates
+    own = {"sslcert": made.crt("client"), "sslkey": made.key("client")}
+    query = sqlalchemy.text("SELECT ssl AND client_dn IS NOT NULL FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    with role_called(backend, CERTIFIED, "Sesam-unused") as role:
+        url = asking(role, sslmode="verify-full", sslrootcert=made.crt("authority"), **own)
+        stranger = asking(role, sslmode="verify-ca", sslrootcert=made.crt("stranger"), **own)
+        if driver == "asyncpg":
+            assert asyncio.run(_ask(url, query)) is True
+            with pytest.raises(Exception, match="certificate verify failed"):
+                asyncio.run(_ask(stranger, query))
+            return
+        engine = engines.create(url.set(drivername=f"postgresql+{driver}"), 1)
+        with engine.connect() as connection:
+            assert connection.execute(query).scalar_one() is True
+        engine.dispose()
+        with pytest.raises(Exception, match="certificate verify failed"):
+            engines.create(stranger.set(drivername=f"postgresql+{driver}"), 1).connect()
+
+
+async def _ask(url: URL, query: sqlalchemy.TextClause) -> object:
+    async with engines.create_async(url, "asyncpg", 1).connect() as connection:
+        return (await connection.execute(query)).scalar_one()

@@ -14,7 +14,10 @@ from pytest_pristine.diagnosis.context import Context
 from pytest_pristine.diagnosis.findings import Finding
 
 # Our fixtures. `tests/plugin/test_names.py` holds them to be the plugin's.
-FIXTURES = ("postgres_server", "apply_migrations", "postgres_url", "postgres_engine", "clean_database")
+FIXTURES = (
+    "postgres_server", "apply_migrations", "postgres_url", "postgres_dsn", "postgres_engine", "postgres_async_engine",
+    "clean_database",
+)  # fmt: skip
 # Entries of directories that are looked at: a project may share its root with far more than itself.
 _ENTRIES = 20_000
 _NOT_OURS = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})

@@ -180,7 +180,8 @@ def _ssl_context(query: Mapping[str, str]) -> object:
     mode = query["sslmode"]
     if mode in ("disable", "allow", "prefer"):
         return False if mode == "disable" else None
-    context = ssl.create_default_context(cafile=query.get("sslrootcert"))
+    roots = query.get("sslrootcert")
+    context = ssl.create_default_context(cafile=None if roots == "system" else roots)
     context.check_hostname = mode == "verify-full"
     if mode == "require" and "sslrootcert" not in query:
         context.verify_mode = ssl.CERT_NONE

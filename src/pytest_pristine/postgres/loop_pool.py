@@ -204,6 +204,7 @@ class LoopPool(Pool):
             raise _no_loop()
         own = self._loops.get(id(loop))
         if own is None:
+            _check(loop, str(getattr(self._dialect, "driver", "")))
             self._living()
             own = _OfLoop(self, loop, self._pool_size, self._max_overflow)
             own.attend()
@@ -282,6 +283,24 @@ def _running() -> asyncio.AbstractEventLoop | None:
 def _is_idle(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a loop can be run here for a moment."""
     return not loop.is_running() and _running() is None
+
+
+def _check(loop: asyncio.AbstractEventLoop, driver: str) -> None:
+    """Check that a driver works in a loop.
+
+    Raises:
+        DriverError: It does not.
+    """
+    name = type(loop).__name__
+    if driver.startswith("psycopg") and name.startswith("Proactor"):
+        raise DriverError(
+            "an event loop in which psycopg can wait for its sockets",
+            f"a {name}, the usual one on Windows",
+            [
+                "run the tests in a SelectorEventLoop, as pytest-asyncio does for a fixture event_loop_policy",
+                "or have asyncpg connect, which works in both: pristine_async_driver = asyncpg",
+            ],
+        )
 
 
 def _no_loop() -> DriverError:
