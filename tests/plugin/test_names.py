@@ -85,7 +85,5 @@ def test_fixtures_and_hooks_of_the_plugin() -> None:
     fixtures = {name for name in plugin.__all__ if not name.startswith("pytest_")}
     assert fixtures == {"postgres_server", "apply_migrations", "postgres_url", "postgres_dsn", "postgres_engine",
                         "postgres_async_engine", "clean_database", "postgres_session", "postgres_async_session",
-                        "_pristine_isolation", "_pristine_async_engine"}  # fmt: skip
-    assert fixtures == {"postgres_server", "apply_migrations", "postgres_url", "postgres_engine", "clean_database",
-                        "fresh_database", "_pristine_isolation"}  # fmt: skip
-                        "postgres_baseline", "_pristine_isolation"}  # fmt: skip
+                        "fresh_database", "postgres_baseline", "_pristine_isolation",
+                        "_pristine_async_engine"}  # fmt: skip

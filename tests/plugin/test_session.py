@@ -369,13 +369,13 @@ _ASYNC = """
 _COMMITS = {"psycopg": "commit()", "asyncpg": 'execute("COMMIT")'}
 
 
-@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 @pytest.mark.parametrize(
-    ("plugin", "mark", "options"),
+    ("driver", "plugin", "mark", "options"),
     [
-        ("asyncio", "asyncio", ("-o", "asyncio_default_fixture_loop_scope=function")),
-        ("asyncio", "asyncio(loop_scope='module')", ("-o", "asyncio_default_fixture_loop_scope=function")),
-        ("anyio", "anyio", ()),
+        ("psycopg", "asyncio", "asyncio", ("-o", "asyncio_default_fixture_loop_scope=function")),
+        ("asyncpg", "asyncio", "asyncio", ("-o", "asyncio_default_fixture_loop_scope=function")),
+        ("asyncpg", "asyncio", "asyncio(loop_scope='module')", ("-o", "asyncio_default_fixture_loop_scope=function")),
+        ("psycopg", "anyio", "anyio", ()),
     ],
 )
 def test_an_asynchronous_session(shop: Project, driver: str, plugin: str, mark: str, options: tuple[str, ...]) -> None:

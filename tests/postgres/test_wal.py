@@ -110,7 +110,7 @@ def written(server: Server) -> Iterator[Written]:
     ("COMMENT ON TABLE plain IS 'new'", {"pg_description"}),
 ])  # fmt: skip
 def test_what_was_written(written: Written, statement: str, names: set[str]) -> None:
-    """Tables, sequences and catalogues are named that rows were written in, not indexes, what was read, what was rolled back."""
+    """What rows were written in is named, catalogues too, but not indexes, what was read, and what was rolled back."""
     written.write(statement)
     assert written.names() == names
     assert written.names() == set()

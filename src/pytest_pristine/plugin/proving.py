@@ -104,9 +104,15 @@ def _told(equipment: Equipment, item: pytest.Item) -> list[tuple[str, str]]:
 
 
 def _written(equipment: Equipment, item: pytest.Item) -> str:
-    """What a test has committed so far, in words."""
+    """What a test has written so far, in words."""
     if recording.of_test(item).alone:
         return "what it committed to its fresh_database is not told; --pristine-keep-failed=3 keeps the database"
+    # What an older fixture wrote is gone: a test that misses it would look in vain for the reason.
+    undone = [f"clean_database undid before the test what {found}" for found in recording.of_test(item).found]
+    return "\n".join([_committed(equipment, item), *rolling_back.told(equipment), *undone])
+
+
+def _committed(equipment: Equipment, item: pytest.Item) -> str:
     try:
         changes = equipment.isolation.describe()
     except PristineError as error:
@@ -116,10 +122,7 @@ def _written(equipment: Equipment, item: pytest.Item) -> str:
     record = recording.of_test(item)
     before = [test for test in equipment.since if test != item.nodeid]
     also = f" (with what {', '.join(before)} left)" if str(changes) and before and not record.cleaned else ""
-    told = (str(changes) or "nothing that was committed") + also
-    # What an older fixture wrote is gone: a test that misses it would look in vain for the reason.
-    told += "".join(f"\n{line}" for line in rolling_back.told(equipment))
-    return told + "".join(f"\nclean_database undid before the test what {found}" for found in record.found)
+    return (str(changes) or "nothing that was committed") + also
 
 
 def _foreign(item: pytest.Item) -> list[str]:
