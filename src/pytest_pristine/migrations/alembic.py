@@ -21,12 +21,13 @@ from pytest_pristine.errors import (
     SeveralHeadsError,
     StrayMigrationError,
 )
-from pytest_pristine.migrations import child, fingerprint, messages
+from pytest_pristine.migrations import child, fingerprint, messages, surroundings
 from pytest_pristine.migrations.evidence import Evidence, Migrated
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.messages import Answer, Request
 from pytest_pristine.migrations.surroundings import Surroundings
-from pytest_pristine.postgres import names, urls
+from pytest_pristine.postgres import exported, names, urls
+from pytest_pristine.settings.exports import Export
 
 # Lines of the migration's own output that an error quotes.
 _OUTPUT_LINES = 20
@@ -58,6 +59,8 @@ class Alembic:
             For an env.py that takes its URL from the application's settings.
         limit: Seconds after which the process that runs the migrations is ended; None for as long as they take.
         surroundings: Those of the process for which it migrates; of this one when they are not given.
+        exports: Variables that name the database to the application, from which env.py may take it, too; by default
+            those of the setting `pristine_export`.
     """
 
     config: Path
@@ -68,6 +71,7 @@ class Alembic:
     environment: Mapping[str, str] = field(default_factory=dict)
     limit: float | None = None
     surroundings: Surroundings | None = field(default=None, repr=False, compare=False)
+    exports: tuple[Export, ...] = ()
 
     def __post_init__(self) -> None:
         # Paths are written as text in a conftest.py as often as not.
@@ -82,6 +86,7 @@ class Alembic:
             self.target,
             self.driver or "",
             json.dumps(dict(self.environment), sort_keys=True),
+            *map(str, self.exports),
         )
 
     def current(self, inputs: Inputs) -> bool:
@@ -104,7 +109,7 @@ class Alembic:
         found = Evidence(problem=_INLINE) if self.inline else Evidence.read(answer.evidence)
         return Migrated(answer.inputs, found and replace(found, problem=urls.redact(found.problem, url)))
 
-    def _run_in_child(self, request: Request, variables: Mapping[str, str]) -> Answer:
+    def _run_in_child(self, request: Request, variables: Mapping[str, str | None]) -> Answer:
         """Run the migrations in a process of their own.
 
         No event loop, no logging configuration and no import of theirs reaches the tests.
@@ -114,7 +119,7 @@ class Alembic:
             return Answer(messages.FAILED, f"the migration process {reply.end}", output=reply.output)
         return Answer(**{**reply.answer, "output": reply.output})
 
-    def request(self, url: URL) -> tuple[Request, dict[str, str]]:
+    def request(self, url: URL) -> tuple[Request, dict[str, str | None]]:
         """What a process that works on the database is told, and the variables that it gets besides our own."""
         if self.driver is not None:
             url = url.set(drivername=f"postgresql+{self.driver}")
@@ -125,7 +130,8 @@ class Alembic:
             target=self.target,
             url=url.render_as_string(hide_password=False),
         )
-        return request, {name: value.replace(URL_PLACEHOLDER, request.url) for name, value in self.environment.items()}
+        given = {name: value.replace(URL_PLACEHOLDER, request.url) for name, value in self.environment.items()}
+        return request, {**exported.variables(self.exports, url), **given}
 
     @property
     def _root(self) -> Path:
@@ -224,17 +230,13 @@ def _package_directory(location: str) -> str:
     return str(Path(next(iter(spec.submodule_search_locations)), *path.split(":")))
 
 
-def _run_inline(request: Request, variables: Mapping[str, str]) -> Answer:
+def _run_inline(request: Request, variables: Mapping[str, str | None]) -> Answer:
     from pytest_pristine.migrations import upgrade  # imports Alembic
 
     before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
+    surroundings.put(variables)
     try:
         with contextlib.chdir(request.directory):
             return upgrade.run(request, raise_errors=True)
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)  # the migration may have done so itself
-            else:
-                os.environ[name] = value
+        surroundings.put(before)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.reports import CollectErrorRepr
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -22,6 +23,18 @@ def redact(report: pytest.TestReport, url: URL) -> None:
     from pytest_pristine.postgres import urls  # heavy, and loaded by now
 
     report.longrepr = _cleaned(report.longrepr, lambda text: urls.hide(text, url))
+    report.sections = _cleaned(report.sections, lambda text: urls.hide(text, url))
+
+
+def redact_collected(report: pytest.CollectReport, url: URL) -> None:
+    """Take a password out of the report of a module that could not be collected; arguments as for `redact`."""
+    from pytest_pristine.postgres import urls  # heavy, and loaded by now
+
+    told = report.longrepr
+    if isinstance(told, CollectErrorRepr):
+        told.longrepr = urls.hide(told.longrepr, url)
+    else:
+        report.longrepr = _cleaned(told, lambda text: urls.hide(text, url))
     report.sections = _cleaned(report.sections, lambda text: urls.hide(text, url))
 
 

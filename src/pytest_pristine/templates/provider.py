@@ -6,6 +6,7 @@ it is used: in eight workers at once that import would take half a second.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import MissingExtensionError
-from pytest_pristine.postgres import budget, connections
+from pytest_pristine.postgres import budget, connections, names
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.servers.needs import Extension, Needs
 from pytest_pristine.servers.server import Server
@@ -50,6 +51,8 @@ class PostgresServer:
         tell: Shows a line to the user.
         broker: Makes the databases; None where this process does.
         spent: The time that it took this process.
+        reservation: Stands for the run's id in the names of databases that the application is told of before they
+            are made; empty where it is told of none.
     """
 
     server: Server
@@ -62,6 +65,7 @@ class PostgresServer:
     tell: Callable[[str], None] = field(default=_nobody, repr=False)
     broker: Broking | None = field(default=None, repr=False)
     spent: Spent = field(default_factory=Spent, repr=False)
+    reservation: str = ""
 
     @classmethod
     def find(
@@ -99,7 +103,32 @@ class PostgresServer:
             ServerError: There is none.
         """
         given = broker.server()
-        return cls(given.server, given.needs, settings, root, session, worker, workers, broker=broker)
+        return cls(
+            given.server, given.needs, settings, root, session, worker, workers,
+            broker=broker, reservation=given.reservation,
+        )  # fmt: skip
+
+    def among(self, workers: int, tell: Callable[[str], None]) -> PostgresServer:
+        """The same server for a number of workers, which this process directs.
+
+        Raises:
+            ServerError: It has not what so many need.
+        """
+        return replace(self, workers=workers, tell=tell).checked()
+
+    def reserve(self) -> URL:
+        """Fix which database the worker will have, before it is made; gives its URL."""
+        self.reservation = self.reservation or secrets.token_hex(4)
+        return self.reserved
+
+    @property
+    def reserved(self) -> URL:
+        """The URL of the database that is reserved for the worker."""
+        if self.server.in_place:
+            return self.url.set(database=self.server.target)
+        project = names.label(self.root.name)
+        name = names.of_worker(self.server.target, project, self.reservation, self.worker)
+        return self.url.set(database=name)
 
     def checked(self) -> PostgresServer:
         """This object, if the server has what the workers need; else the server is given back.
@@ -194,6 +223,7 @@ class PostgresServer:
             root=self.root,
             target=self.settings.alembic_target.value,
             inline=self._inline,
+            exports=self.settings.export.value,
         )
 
     @contextmanager
@@ -212,7 +242,7 @@ class PostgresServer:
             if migrator is None and self.broker is not None and self.makes_copies:
                 yield stack.enter_context(self._take(self.broker))
             else:
-                yield self._lease(migrator or self.migrations(), stack)
+                yield self._lease(self.migrations() if migrator is None else self._exporting(migrator), stack)
 
     def begin(self) -> Run:
         """Begin a run on the server, which makes the databases of several workers.
@@ -229,6 +259,7 @@ class PostgresServer:
             session=self.session,
             revive=self.revive,
             spent=self.spent,
+            reservation=self.reservation,
         )
 
     def move_on(self, error: MissingExtensionError) -> None:
@@ -236,19 +267,36 @@ class PostgresServer:
 
         Raises:
             ServerError: There is none.
-            MissingExtensionError: This one was chosen for having it.
+            MissingExtensionError: This one was chosen for having it, or the application was told of it.
         """
         from pytest_pristine.servers import resolver  # see the module
 
         wanted = Extension(error.extension, error.by)
         if wanted.name in (extension.name for extension in self.needs.extensions):
             raise error
+        if self.reservation:
+            raise MissingExtensionError(
+                error.sought,
+                f"{error.found}\nThe application was told of this server before (pristine_export): {self}",
+                [f"pristine_extensions = {wanted.name} in the ini file: a server is then chosen that has it"],
+                error.extension,
+                error.by,
+            )
         more = replace(self.needs, extensions=(*self.needs.extensions, wanted))
         found = replace(self, server=resolver.resolve(self.settings, more), needs=more).checked()
         self.server.release()
         self.tell(f"pristine: {self} has no extension {wanted.name}, which {wanted.wanted_by} creates")
         self.server, self.needs = found.server, found.needs
         self.tell(f"pristine: {self}")
+
+    def _exporting(self, migrator: Migrator) -> Migrator:
+        """A project's own migrator, whose env.py reads the variables that the project exports."""
+        from pytest_pristine.migrations.alembic import Alembic  # see the module
+
+        exports = self.settings.export.value
+        if exports and isinstance(migrator, Alembic) and not migrator.exports:
+            return replace(migrator, exports=exports)
+        return migrator
 
     def _take(self, broker: Broking) -> AbstractContextManager[Workspace]:
         """The database that the broker has made. It may be on another server, if migrations turned out to need it."""

@@ -1,0 +1,142 @@
+"""The application's own settings: variables that name the worker's database, set before its modules are imported.
+
+The server is found before the first conftest.py is imported, and the name of the database is fixed. The database is
+made before the first test: an application may connect whenever it likes, so every test of such a run asks for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_pristine import settings
+from pytest_pristine.errors import PristineError, SettingError
+from pytest_pristine.migrations import surroundings
+from pytest_pristine.plugin import collection, distribution, options, redaction, state
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+    from pytest_pristine.plugin.recording import Equipment
+    from pytest_pristine.settings.exports import Export
+    from pytest_pristine.templates.provider import PostgresServer
+    from pytest_pristine.templates.workspace import Workspace
+
+_NAME = "pristine-exporting"
+# Has what a worker of pytest-xdist must know before pytest-xdist tells it anything.
+_WORKER = "PRISTINE_WORKER"
+_TELLING = """
+import os
+
+name, text = channel.receive()
+os.environ[name] = text
+"""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Set the variables: what pytest imports next may be the application."""
+    _listen(early_config)
+    try:
+        exports = options.read_one(early_config, settings.EXPORT)
+        if exports:
+            _begin(early_config, exports)
+    except PristineError as error:
+        raise pytest.UsageError(f"pytest-pristine\n{error}") from error
+
+
+def _listen(config: pytest.Config) -> None:
+    """In a worker of pytest-xdist: hear who we are, and have the variables as the user gave them."""
+    text = os.environ.pop(_WORKER, None)
+    if text is None:
+        return
+    told = json.loads(text)
+    surroundings.put(told["before"])
+    config.stash[state.TOLD] = {
+        "workerid": os.environ["PYTEST_XDIST_WORKER"],
+        "workercount": os.environ["PYTEST_XDIST_WORKER_COUNT"],
+        "testrunuid": os.environ["PYTEST_XDIST_TESTRUNUID"],
+        state.CONTACT: told["contact"] and (told["contact"][0], bytes.fromhex(told["contact"][1])),
+    }
+
+
+def _begin(config: pytest.Config, exports: tuple[Export, ...]) -> None:
+    from pytest_pristine.postgres import exported  # heavy, and most runs export nothing
+
+    runs = collection.runs_tests(config)
+    if runs:
+        # pytest may end before it has begun: when a conftest.py cannot be imported, say.
+        config.add_cleanup(functools.partial(state.close, config))
+        config.pluginmanager.register(Exporting(config), _NAME)
+    variables = exported.variables(exports, _address(config) if runs else exported.NOWHERE)
+    before = {name: os.environ.get(name) for name in variables}
+    config.stash[options.BEFORE] = before
+    config.add_cleanup(functools.partial(surroundings.put, before))
+    surroundings.put(variables)
+
+
+def _address(config: pytest.Config) -> URL:
+    """Where this worker's database will be."""
+    from pytest_pristine.postgres import exported  # heavy, and loaded by now
+
+    try:
+        return state.server(config).reserve()
+    except PristineError:
+        if state.is_xdist_worker(config):
+            return exported.NOWHERE  # it cannot end the run: whoever directs it does, or each of its tests tells it
+        raise
+
+
+class Exporting:
+    """The hooks and the fixture of a run whose application is told of the database."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.fixture(scope="session", autouse=True)
+    def _pristine_exported(
+        self, postgres_server: PostgresServer, apply_migrations: Workspace, _pristine_isolation: Equipment
+    ) -> None:
+        """Every test has the database of which the application was told."""
+        wanted, found = postgres_server.reserved, apply_migrations.url
+        if _place(found) != _place(wanted):
+            names = ", ".join(each.name for each in postgres_server.settings.export.value)
+            raise SettingError(
+                f"the database of which the application was told: {wanted.database} ({names}, pristine_export)",
+                f"apply_migrations gives another: {found.database}",
+                [
+                    "have it yield what postgres_server.migrated_database(…) gives, called once; it takes a migrator",
+                    "or take pristine_export out, and have a fixture tell the application of postgres_url",
+                ],
+            )
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Show what went wrong in an import without the server's password, which settings may quote."""
+        report = yield
+        server = state.found(self._config)
+        if report.longrepr and server is not None:
+            redaction.redact_collected(report, server.url)
+        return report
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_newgateway(self, gateway: Any) -> None:  # noqa: ANN401 - a class of execnet
+        """In the controller: tell a worker, before it imports anything, whom to ask."""
+        broker = state.broker(self._config)
+        contact = None
+        if broker is not None and distribution.is_here(gateway.spec):
+            contact = broker.contact.port, broker.contact.key.hex()
+        told = {"contact": contact, "before": self._config.stash[options.BEFORE]}
+        channel = gateway.remote_exec(_TELLING)
+        channel.send((_WORKER, json.dumps(told)))
+        channel.waitclose()
+
+
+def _place(url: URL) -> tuple[object, ...]:
+    """Which database it is, whatever driver and user come to it."""
+    return url.host, url.port, url.query.get("host"), url.database
