@@ -15,17 +15,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_pristine import settings
-from pytest_pristine.errors import PristineError, SettingError
+from pytest_pristine.errors import PristineError
 from pytest_pristine.migrations import surroundings
-from pytest_pristine.plugin import collection, distribution, options, redaction, state
+from pytest_pristine.plugin import collection, distribution, options, redaction, reserved, state
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-    from pytest_pristine.plugin.recording import Equipment
     from pytest_pristine.settings.exports import Export
-    from pytest_pristine.templates.provider import PostgresServer
-    from pytest_pristine.templates.workspace import Workspace
 
 _NAME = "pristine-exporting"
 # Has what a worker of pytest-xdist must know before pytest-xdist tells it anything.
@@ -73,6 +70,7 @@ def _begin(config: pytest.Config, exports: tuple[Export, ...]) -> None:
         # pytest may end before it has begun: when a conftest.py cannot be imported, say.
         config.add_cleanup(functools.partial(state.close, config))
         config.pluginmanager.register(Exporting(config), _NAME)
+        config.pluginmanager.register(reserved, f"{_NAME}-fixture")
     variables = exported.variables(exports, _address(config) if runs else exported.NOWHERE)
     before = {name: os.environ.get(name) for name in variables}
     config.stash[options.BEFORE] = before
@@ -93,27 +91,10 @@ def _address(config: pytest.Config) -> URL:
 
 
 class Exporting:
-    """The hooks and the fixture of a run whose application is told of the database."""
+    """The hooks of a run whose application is told of the database."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-
-    @pytest.fixture(scope="session", autouse=True)
-    def _pristine_exported(
-        self, postgres_server: PostgresServer, apply_migrations: Workspace, _pristine_isolation: Equipment
-    ) -> None:
-        """Every test has the database of which the application was told."""
-        wanted, found = postgres_server.reserved, apply_migrations.url
-        if _place(found) != _place(wanted):
-            names = ", ".join(each.name for each in postgres_server.settings.export.value)
-            raise SettingError(
-                f"the database of which the application was told: {wanted.database} ({names}, pristine_export)",
-                f"apply_migrations gives another: {found.database}",
-                [
-                    "have it yield what postgres_server.migrated_database(…) gives, called once; it takes a migrator",
-                    "or take pristine_export out, and have a fixture tell the application of postgres_url",
-                ],
-            )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
@@ -135,8 +116,3 @@ class Exporting:
         channel = gateway.remote_exec(_TELLING)
         channel.send((_WORKER, json.dumps(told)))
         channel.waitclose()
-
-
-def _place(url: URL) -> tuple[object, ...]:
-    """Which database it is, whatever driver and user come to it."""
-    return url.host, url.port, url.query.get("host"), url.database

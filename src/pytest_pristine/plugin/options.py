@@ -57,8 +57,10 @@ def read_one(config: pytest.Config, setting: Setting[T]) -> T:
 
 def flag(config: pytest.Config, name: str) -> object:
     """An option of pytest or of any plugin, also before all plugins are known; None where there is no such option."""
+    found = getattr(config.option, name, None)
+    # pytest has read the command line, and not yet noted what it read, when it imports the first conftest.py.
     early = getattr(config, "known_args_namespace", None)
-    return getattr(config.option, name, getattr(early, name, None))
+    return getattr(early, name, None) if found is None or found is False else found
 
 
 def _environ(config: pytest.Config) -> Mapping[str, str]:

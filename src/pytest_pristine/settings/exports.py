@@ -14,7 +14,10 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DRIVER = re.compile(r"postgres(ql)?(\+[a-z][a-z0-9_]*)?")
 # What separates entries where there are no lines.
 _BETWEEN = re.compile(r"[\n,]")
-_RIGHT = f"lines such as DATABASE_URL, DATABASE_URL = postgresql+asyncpg, DB_HOST = {' or '.join(PARTS)}, {LIBPQ}"
+_RIGHT = (
+    "variables, one a line, such as DATABASE_URL, DATABASE_URL = postgresql+asyncpg, "
+    f"DB_HOST = host ({', '.join(PARTS[1:])}) or {LIBPQ},"
+)
 
 
 @dataclass(frozen=True, slots=True)
