@@ -322,9 +322,23 @@ def test_an_extension_that_the_server_has_not(shop: Project) -> None:
 
 
 def test_no_password_in_errors_of_imports(shop: Project, database: URL) -> None:
-    """A module that cannot be imported, and quotes the URL, is shown without the password."""
-    shop.write("test_users.py", "import app\n\nraise ValueError(f'not a URL: {app.URL}')\n")
+    """What quotes the URL is shown without the password: a test, and a module or conftest.py that is no good."""
+    broken = "import app\n\nraise ValueError(f'not a URL: {app.URL}')\n"
+    shop.write(
+        "pytest.ini", "[pytest]\npristine_export = DATABASE_URL = postgresql+psycopg, OTHER=postgresql+asyncpg\n"
+    )
+    shop.write("test_users.py", broken)
+    shop.write(
+        "test_more.py", "import os\n\ndef test_fails():\n    print(os.environ)\n    assert os.environ['OTHER'] == 1\n"
+    )
+    run = shop.run("--continue-on-collection-errors", TEST_DATABASE_URL=text_of(database))
+    assert run.status == 1, run.output
+    assert "not a URL: postgresql+psycopg://" in run.output
+    assert "postgresql+asyncpg://" in run.output
+    assert str(database.password) not in run.output
+    shop.write("conftest.py", broken)
     run = shop.run(TEST_DATABASE_URL=text_of(database))
-    assert run.status == 2, run.output
+    assert run.status == 4, run.output
+    assert "ImportError while loading conftest" in run.output
     assert "not a URL: postgresql+psycopg://" in run.output
     assert str(database.password) not in run.output

@@ -13,6 +13,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.config import ConftestImportFailure
 
 from pytest_pristine import settings
 from pytest_pristine.errors import PristineError
@@ -35,9 +36,22 @@ os.environ[name] = text
 """
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
     """Set the variables: what pytest imports next may be the application."""
+    _tell(early_config)
+    try:
+        return (yield)
+    except ConftestImportFailure as failure:
+        server = state.found(early_config)
+        if server is not None and options.BEFORE in early_config.stash:
+            told = redaction.of_import(failure, server.url)
+            if told is not None:
+                raise pytest.UsageError(told) from None
+        raise
+
+
+def _tell(early_config: pytest.Config) -> None:
     _listen(early_config)
     try:
         exports = options.read_one(early_config, settings.EXPORT)

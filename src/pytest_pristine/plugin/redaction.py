@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.config import ConftestImportFailure
 from _pytest.reports import CollectErrorRepr
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ def redact_collected(report: pytest.CollectReport, url: URL) -> None:
     else:
         report.longrepr = _cleaned(told, lambda text: urls.hide(text, url))
     report.sections = _cleaned(report.sections, lambda text: urls.hide(text, url))
+
+
+def of_import(failure: ConftestImportFailure, url: URL) -> str | None:
+    """What pytest says of a conftest.py that cannot be imported, without a password; None when it has none."""
+    from pytest_pristine.postgres import urls  # heavy, and loaded by now
+
+    found = pytest.ExceptionInfo.from_exception(failure.cause)
+    text = str(found.getrepr(style="short", chain=False))
+    hidden = urls.hide(text, url)
+    return None if hidden == text else f"ImportError while loading conftest '{failure.path}'.\n{hidden}"
 
 
 def clean(data: Any, url: URL) -> Any:  # noqa: ANN401 - whatever JSON has
