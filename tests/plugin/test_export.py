@@ -342,3 +342,31 @@ def test_no_password_in_errors_of_imports(shop: Project, database: URL) -> None:
     assert "ImportError while loading conftest" in run.output
     assert "not a URL: postgresql+psycopg://" in run.output
     assert str(database.password) not in run.output
+
+
+def test_a_worker_that_dies(shop: Project) -> None:
+    """The worker that takes its place has a database of its own, of which its application is told."""
+    shop.write("test_a.py", "import os\n\ndef test_dies():\n    os._exit(1)\n")
+    run = shop.run("-p", "xdist", "-n", "1", "-p", "no:randomly")
+    assert "1 failed, 3 passed" in run.output, run.output
+    assert [worker for worker, _ in seen(shop)] == ["gw1"]
+
+
+def test_migrations_that_fail(shop: Project) -> None:
+    """They are tried once for all workers: that each has a URL of its own is no reason to try again."""
+    shop.write("migrations/versions/0001_users.py", """
+        from pathlib import Path
+
+        from alembic import op
+
+        revision, down_revision = "0001", None
+
+        def upgrade():
+            with Path("tried").open("a") as file:
+                file.write("x")
+            op.execute("CREATE TABLE no_more_than")
+    """)  # fmt: skip
+    run = shop.run("-p", "xdist", "-n", "2", "--dist", "each")
+    assert run.status == 1, run.output
+    assert "revision 0001 in " in run.message()
+    assert (shop.path / "tried").read_text(encoding="utf-8") == "x"
