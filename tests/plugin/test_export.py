@@ -209,7 +209,8 @@ def test_no_server(shop: Project, arguments: list[str]) -> None:
     shop.write("conftest.py", "print('imported')\n")
     run = shop.run(*arguments, PRISTINE_SERVER="url")
     assert run.status == 4, run.output
-    assert "ERROR: pytest-pristine\nsought:  a Postgres server (PRISTINE_SERVER: url)" in run.output
+    assert "ERROR: pytest-pristine\nsought:  a Postgres server" in run.output
+    assert "(PRISTINE_SERVER: url)\nfound:   url: no URL is given" in run.output
     assert "Traceback" not in run.output
     assert "imported" not in run.output
 

@@ -42,7 +42,8 @@ def check(context: Context) -> Iterator[Finding]:
 
 def of_project(context: Context, config: Path) -> Alembic:
     """The project's migrations."""
-    return Alembic(config, context.root, context.settings.alembic_target.value)
+    settings = context.settings
+    return Alembic(config, context.root, settings.alembic_target.value, exports=settings.export.value)
 
 
 def judge(history: History, migrations: Alembic, context: Context) -> Finding:
