@@ -9,6 +9,7 @@ import pytest
 
 from pytest_pristine import settings
 from pytest_pristine.errors import SettingError
+from pytest_pristine.settings.exports import Export
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,7 @@ TEXTS: dict[str, tuple[str, str, object]] = {
     "docker_image": ("postgis/postgis:16-3.5", "postgres:15", "postgis/postgis:16-3.5"),
     "docker_port": ("55432", "5432", 55432),
     "claim": ("mine", "other", "mine"),
+    "export": ("DATABASE_URL = postgresql", "OTHER", (Export("DATABASE_URL", "postgresql"),)),
     "create_db": ("true", "false", True),
     "migrations": ("alembic: a.ini\n  sql: seeds", "command: make db", ("alembic: a.ini", "sql: seeds")),
     "alembic_config": ("db/alembic.ini", "alembic.ini", "db/alembic.ini"),

@@ -22,6 +22,8 @@ _OURS = re.compile(r"^\s*pristine_\w+\s*=", re.MULTILINE)
 class _Reader:
     """A plugin that takes the settings when pytest has read its configuration, and has it stop there."""
 
+    # See `plugin.collection.READS_ALONE`.
+    pristine_reads_alone = True
     settings: Settings | None = None
     root: Path | None = None
 

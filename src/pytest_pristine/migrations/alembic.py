@@ -22,13 +22,14 @@ from pytest_pristine.errors import (
     SeveralHeadsError,
     StrayMigrationError,
 )
-from pytest_pristine.migrations import child, configuration, fingerprint, loops, messages, words
+from pytest_pristine.migrations import child, configuration, fingerprint, loops, messages, surroundings, words
 from pytest_pristine.migrations.configuration import Files
 from pytest_pristine.migrations.evidence import Evidence, Migrated
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.messages import Answer, Request
 from pytest_pristine.migrations.surroundings import Surroundings
-from pytest_pristine.postgres import drivers, names, urls
+from pytest_pristine.postgres import drivers, exported, names, urls
+from pytest_pristine.settings.exports import Export
 
 # Lines of the migration's own output that an error quotes.
 _OUTPUT_LINES = 20
@@ -62,6 +63,8 @@ class Alembic:
         section: The section of alembic.ini that `alembic -n` would be given; or the one of the databases that
             `databases` in it lists, as Alembic's template multidb has it, which is then the only one.
         x: What `alembic -x` would be given, one text for each.
+        exports: Variables that name the database to the application, from which env.py may take it, too; by default
+            those of the setting `pristine_export`.
     """
 
     config: Path
@@ -74,6 +77,7 @@ class Alembic:
     surroundings: Surroundings | None = field(default=None, repr=False, compare=False)
     section: str = ""
     x: Sequence[str] = ()
+    exports: tuple[Export, ...] = ()
 
     def __post_init__(self) -> None:
         # Paths are written as text in a conftest.py as often as not.
@@ -91,6 +95,7 @@ class Alembic:
             self.target,
             self.driver or "",
             json.dumps([dict(self.environment), self.section, *self.x], sort_keys=True),
+            *map(str, self.exports),
         )
 
     def current(self, inputs: Inputs) -> bool:
@@ -113,7 +118,7 @@ class Alembic:
         found = Evidence(problem=_INLINE) if self.inline else Evidence.read(answer.evidence)
         return Migrated(answer.inputs, found and replace(found, problem=urls.redact(found.problem, url)))
 
-    def _run_in_child(self, request: Request, variables: Mapping[str, str]) -> Answer:
+    def _run_in_child(self, request: Request, variables: Mapping[str, str | None]) -> Answer:
         """Run the migrations in a process of their own.
 
         No event loop, no logging configuration and no import of theirs reaches the tests.
@@ -123,7 +128,7 @@ class Alembic:
             return Answer(messages.FAILED, f"the migration process {reply.end}", output=reply.output)
         return Answer(**{**reply.answer, "output": reply.output})
 
-    def request(self, url: URL) -> tuple[Request, dict[str, str]]:
+    def request(self, url: URL) -> tuple[Request, dict[str, str | None]]:
         """What a process that works on the database is told, and the variables that it gets besides our own."""
         url = drivers.url_for(self.driver or drivers.of(url), url)
         request = Request(
@@ -138,7 +143,8 @@ class Alembic:
             database=self.section if self._is_database else "",
             x=tuple(self.x),
         )
-        return request, {name: words.fill(value, url) for name, value in self.environment.items()}
+        given = {name: words.fill(value, url) for name, value in self.environment.items()}
+        return request, {**exported.variables(self.exports, url), **given}
 
     @property
     def _files(self) -> Files:
@@ -250,17 +256,8 @@ def _package_directory(location: str) -> str:
     return str(Path(next(iter(spec.submodule_search_locations)), *path.split(":")))
 
 
-def _run_inline(request: Request, variables: Mapping[str, str]) -> Answer:
+def _run_inline(request: Request, variables: Mapping[str, str | None]) -> Answer:
     from pytest_pristine.migrations import upgrade  # imports Alembic
 
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        with contextlib.chdir(request.directory):
-            return loops.outside(functools.partial(upgrade.run, request, raise_errors=True))
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)  # the migration may have done so itself
-            else:
-                os.environ[name] = value
+    with contextlib.chdir(request.directory), surroundings.set_to(variables):
+        return loops.outside(functools.partial(upgrade.run, request, raise_errors=True))

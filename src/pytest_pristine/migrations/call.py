@@ -19,7 +19,8 @@ from pytest_pristine.migrations.evidence import Evidence, Migrated
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.messages import Task
 from pytest_pristine.migrations.surroundings import Surroundings
-from pytest_pristine.postgres import names
+from pytest_pristine.postgres import exported, names
+from pytest_pristine.settings.exports import Export
 
 Function: TypeAlias = Callable[..., object] | Callable[..., Awaitable[object]]
 
@@ -44,6 +45,8 @@ class Call:
         root: The project's root: of pytest, when it is not given.
         limit: Seconds after which the process is ended; None for as long as it takes.
         surroundings: Those of the process for which it migrates; of this one when they are not given.
+        exports: Variables that name the database to the application; by default those of the setting
+            `pristine_export`.
     """
 
     function: str | Function
@@ -52,6 +55,7 @@ class Call:
     root: Path | None = None
     limit: float | None = None
     surroundings: Surroundings | None = field(default=None, repr=False, compare=False)
+    exports: tuple[Export, ...] = ()
 
     def __str__(self) -> str:
         return f"call: {self._target}"
@@ -59,7 +63,7 @@ class Call:
     def fingerprint(self) -> str:
         """A digest of what is called and with what. What the function reads turns out when it is called."""
         given = () if isinstance(self.function, str) else _source(self.function)
-        return names.digest("call", self._target, json.dumps(list(self.arguments)), *given)
+        return names.digest("call", self._target, json.dumps(list(self.arguments)), *given, *map(str, self.exports))
 
     def current(self, inputs: Inputs) -> bool:
         """Whether everything that an earlier call read is unchanged."""
@@ -81,12 +85,13 @@ class Call:
             url.render_as_string(hide_password=False),
             arguments=tuple(words.fill(argument, url) for argument in self.arguments),
         )
+        variables = exported.variables(self.exports, url)
         with arrival.expected(url, str(self), ["have it use the URL that it is given"]):
             if self.inline or not _is_importable(self.function):
                 found = None if isinstance(self.function, str) else self.function
-                answer = work.done_here(task, found, str(self))
+                answer = work.done_here(task, found, str(self), variables)
             else:
-                answer = work.done(task, str(self), self.limit, self.surroundings, {})
+                answer = work.done(task, str(self), self.limit, self.surroundings, variables)
         return Migrated(answer.inputs, Evidence(ran=[str(self)], doubt=_DOUBT))
 
     @property

@@ -43,7 +43,7 @@ class Reply:
 def ask(
     module: str,
     request: Request | Task,
-    variables: Mapping[str, str],
+    variables: Mapping[str, str | None],
     limit: float | None = None,
     *arguments: str,
     surroundings: Surroundings | None = None,
@@ -56,7 +56,7 @@ def ask(
     Args:
         module: The module, which takes the path for its answer as argument.
         request: What to do.
-        variables: Variables that it gets besides those of the surroundings.
+        variables: Variables that it gets besides those of the surroundings; those without a value it does not get.
         limit: Seconds after which it is ended; None for as long as it takes.
         arguments: Further arguments.
         surroundings: Where it finds modules, and its environment; those of this process when they are not given.
@@ -78,7 +78,7 @@ def ask(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=request.directory,
-                env={**around.environ, **variables, "PYTHONPATH": path},
+                env=_set({**around.environ, **variables, "PYTHONPATH": path}),
             )
             end = f"ended with status {status} before it was done"
         except subprocess.TimeoutExpired:
@@ -111,6 +111,11 @@ def call(
             status = None
         output.seek(0)
         return status, output.read().decode(errors="replace")
+
+
+def _set(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """Those that have a value."""
+    return {name: value for name, value in variables.items() if value is not None}
 
 
 def end_all() -> None:

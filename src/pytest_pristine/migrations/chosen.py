@@ -38,7 +38,8 @@ def of_settings(
         StepConfigError: A line cannot be read.
     """
     steps = each(root, settings)
-    return placed(steps[0] if len(steps) == 1 else Steps(*steps), root, surroundings, limit)
+    migrator = steps[0] if len(steps) == 1 else Steps(*steps)
+    return placed(migrator, root, surroundings, limit, settings.export.value)
 
 
 def each(root: Path, settings: Settings) -> list[Migrator]:

@@ -18,7 +18,8 @@ from pytest_pristine.migrations import arrival, child, fingerprint, tree, words
 from pytest_pristine.migrations.evidence import Evidence, Migrated
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.surroundings import Surroundings
-from pytest_pristine.postgres import names, urls
+from pytest_pristine.postgres import exported, names, urls
+from pytest_pristine.settings.exports import Export
 
 # What most applications and tools read. One that was exported for development must not lead the command there.
 _USUAL = "DATABASE_URL"
@@ -58,6 +59,8 @@ class Command:
         root: The project's root: of pytest, when it is not given.
         limit: Seconds after which it is ended; None for as long as it takes.
         surroundings: Those of the process for which it migrates; of this one when they are not given.
+        exports: Variables that name the database to the application; by default those of the setting
+            `pristine_export`.
     """
 
     command: str | Sequence[str]
@@ -66,6 +69,7 @@ class Command:
     root: Path | None = None
     limit: float | None = None
     surroundings: Surroundings | None = field(default=None, repr=False, compare=False)
+    exports: tuple[Export, ...] = ()
 
     def __str__(self) -> str:
         return f"command: {' '.join(self._words)}"
@@ -74,8 +78,8 @@ class Command:
         """A digest of the command, of what it reads or may read, and of all installed packages."""
         root, path = self._root(), self._around().path
         files = tree.digest(root, path) if self._inputs is None else tree.of_paths(root / each for each in self._inputs)
-        variables = json.dumps(self._variables, sort_keys=True)
-        return names.digest("command", *self._words, variables, files, fingerprint.packages_digest())
+        variables = [json.dumps(self._variables, sort_keys=True), *map(str, self.exports)]
+        return names.digest("command", *self._words, *variables, files, fingerprint.packages_digest())
 
     def current(self, inputs: Inputs) -> bool:  # noqa: ARG002 - a migrator's signature
         """All that decides is known beforehand."""
@@ -159,6 +163,9 @@ class Command:
         arguments = urls.conninfo(url)
         environ |= {name: str(arguments[key]) for key, name in _OF_LIBPQ.items() if key in arguments}
         environ[_USUAL] = words.plain(url).render_as_string(hide_password=False)
+        for name, value in exported.variables(self.exports, url).items():
+            environ.pop(name, None)
+            environ |= {} if value is None else {name: value}
         return environ | {name: words.fill(value, words.plain(url)) for name, value in self._variables.items()}
 
     def _program(self, environ: Mapping[str, str]) -> str:

@@ -14,7 +14,8 @@ from pytest_pristine.migrations.evidence import Evidence, Migrated
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.messages import Task
 from pytest_pristine.migrations.surroundings import Surroundings
-from pytest_pristine.postgres import names
+from pytest_pristine.postgres import exported, names
+from pytest_pristine.settings.exports import Export
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
@@ -36,6 +37,8 @@ class Models:
         root: The project's root: of pytest, when it is not given.
         limit: Seconds after which the process is ended; None for as long as it takes.
         surroundings: Those of the process for which it migrates; of this one when they are not given.
+        exports: Variables that name the database to the application; by default those of the setting
+            `pristine_export`.
     """
 
     metadata: str | MetaData
@@ -44,6 +47,7 @@ class Models:
     root: Path | None = None
     limit: float | None = None
     surroundings: Surroundings | None = field(default=None, repr=False, compare=False)
+    exports: tuple[Export, ...] = ()
 
     def __str__(self) -> str:
         return f"models: {self.metadata if isinstance(self.metadata, str) else 'MetaData'}"
@@ -51,7 +55,7 @@ class Models:
     def fingerprint(self) -> str:
         """A digest of the name, or of the statements that would make the tables, where the MetaData itself is given."""
         what = [self.metadata] if isinstance(self.metadata, str) else _statements(self.metadata)
-        return names.digest("models", *what, *self.extensions)
+        return names.digest("models", *what, *self.extensions, *map(str, self.exports))
 
     def current(self, inputs: Inputs) -> bool:
         """Whether every module that was imported to make them is unchanged."""
@@ -74,10 +78,12 @@ class Models:
             modules=tuple(modules),
             extensions=tuple(self.extensions),
         )
+        variables = exported.variables(self.exports, url)
         if isinstance(self.metadata, str) and not self.inline:
-            answer = work.done(task, str(self), self.limit, self.surroundings, {})
+            answer = work.done(task, str(self), self.limit, self.surroundings, variables)
         else:
-            answer = work.done_here(task, None if isinstance(self.metadata, str) else self.metadata, str(self))
+            found = None if isinstance(self.metadata, str) else self.metadata
+            answer = work.done_here(task, found, str(self), variables)
         inputs = answer.inputs if isinstance(self.metadata, str) else {}
         return Migrated(inputs, Evidence(ran=[f"{self} ({answer.message})"], doubt=_DOUBT))
 

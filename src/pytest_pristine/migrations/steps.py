@@ -19,6 +19,7 @@ from pytest_pristine.migrations.models import Models
 from pytest_pristine.migrations.sql_files import SqlFiles
 from pytest_pristine.migrations.surroundings import Surroundings
 from pytest_pristine.postgres import names
+from pytest_pristine.settings.exports import Export
 
 # Between the number of a step and the name of what it read.
 _OF = " "
@@ -95,7 +96,11 @@ def together(found: Sequence[Evidence | None]) -> Evidence | None:
 
 
 def placed(
-    migrator: Migrator, root: Path, surroundings: Surroundings | None = None, limit: float | None = None
+    migrator: Migrator,
+    root: Path,
+    surroundings: Surroundings | None = None,
+    limit: float | None = None,
+    exports: tuple[Export, ...] = (),
 ) -> Migrator:
     """The migrator as it is in a project: with the project's root, where it was given none.
 
@@ -104,14 +109,20 @@ def placed(
         root: The project's root.
         surroundings: Those of the process for which it migrates, where it is not this one.
         limit: Seconds after which its process is ended, where it was given none.
+        exports: Variables that name the database to the application, where it was given none.
     """
     if isinstance(migrator, Steps):
-        return Steps(*(placed(step, root, surroundings, limit) for step in migrator.steps))
+        return Steps(*(placed(step, root, surroundings, limit, exports) for step in migrator.steps))
     if isinstance(migrator, SqlFiles):
         return replace(migrator, root=root / (migrator.root or ""))
     if not isinstance(migrator, Alembic | Command | Call | Models):
         return migrator
-    moved = replace(migrator, surroundings=surroundings or migrator.surroundings, limit=migrator.limit or limit)
+    moved = replace(
+        migrator,
+        surroundings=surroundings or migrator.surroundings,
+        limit=migrator.limit or limit,
+        exports=migrator.exports or exports,
+    )
     # An alembic.ini has a place of its own.
     return moved if isinstance(moved, Alembic) else replace(moved, root=root / (moved.root or ""))
 

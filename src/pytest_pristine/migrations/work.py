@@ -15,7 +15,7 @@ from pytest_pristine.errors import (
     StepFailedError,
     StrayMigrationError,
 )
-from pytest_pristine.migrations import child, messages
+from pytest_pristine.migrations import child, messages, surroundings
 from pytest_pristine.migrations.messages import Answer, Task
 from pytest_pristine.migrations.surroundings import Surroundings
 from pytest_pristine.postgres import urls
@@ -31,7 +31,7 @@ _EXTENSIONS = (
 
 
 def done(
-    task: Task, who: str, limit: float | None, surroundings: Surroundings | None, variables: Mapping[str, str]
+    task: Task, who: str, limit: float | None, around: Surroundings | None, variables: Mapping[str, str | None]
 ) -> Answer:
     """Have a process of its own do it.
 
@@ -39,13 +39,13 @@ def done(
         task: What to do.
         who: What does it, for people.
         limit: Seconds after which it is ended; None for as long as it takes.
-        surroundings: Where it finds modules, and its environment; those of this process when they are not given.
+        around: Where it finds modules, and its environment; those of this process when they are not given.
         variables: Variables that it gets besides.
 
     Raises:
         MigrationError: It failed.
     """
-    reply = child.ask(messages.PERFORMING, task, variables, limit, surroundings=surroundings)
+    reply = child.ask(messages.PERFORMING, task, variables, limit, surroundings=around)
     answer = (
         Answer(messages.FAILED, f"the process {reply.end}", output=reply.output)
         if reply.answer is None
@@ -54,15 +54,21 @@ def done(
     return checked(answer, who, task)
 
 
-def done_here(task: Task, found: object, who: str) -> Answer:
+def done_here(task: Task, found: object, who: str, variables: Mapping[str, str | None]) -> Answer:
     """Do it in this process; what the project's code raises passes.
+
+    Args:
+        task: What to do.
+        found: The function, or the MetaData; None where the task names it.
+        who: What does it, for people.
+        variables: Variables that are set meanwhile.
 
     Raises:
         MigrationError: There is nothing to be called, or it went elsewhere.
     """
     from pytest_pristine.migrations import performing  # imports what is heavy
 
-    with contextlib.chdir(task.directory):
+    with contextlib.chdir(task.directory), surroundings.set_to(variables):
         return checked(performing.perform(task, found, raise_errors=True), who, task)
 
 

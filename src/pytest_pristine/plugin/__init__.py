@@ -7,6 +7,7 @@ from pytest_pristine.plugin.distribution import (
     pytest_xdist_node_collection_finished,
     pytest_xdist_setupnodes,
 )
+from pytest_pristine.plugin.exporting import pytest_load_initial_conftests
 from pytest_pristine.plugin.fixtures import (
     _pristine_async_engine,
     _pristine_isolation,
@@ -53,6 +54,7 @@ __all__ = [
     "pytest_configure_node",
     "pytest_fixture_setup",
     "pytest_itemcollected",
+    "pytest_load_initial_conftests",
     "pytest_report_collectionfinish",
     "pytest_runtest_call",
     "pytest_runtest_makereport",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_pristine.plugin import options
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,12 +27,20 @@ _SHARED = ("clean_database", *DATABASES)
 # What all of ours build on that give a database.
 _WATCHED = "_pristine_isolation"
 # Options of runs that collect tests and do not run them. The plugins that have them may be switched off.
-_RUN_NO_TEST = ("collectonly", "setupplan", "showfixtures", "show_fixtures_per_test")
+_RUN_NO_TEST = (
+    "collectonly", "setupplan", "showfixtures", "show_fixtures_per_test", "help", "version", "markers", "cacheshow",
+)  # fmt: skip
+# A plugin that has this attribute ends the run before any test.
+READS_ALONE = "pristine_reads_alone"
+# What all tests ask for where the application is told of the database; see `exporting`.
+EXPORTED = "_pristine_exported"
 
 
 def runs_tests(config: pytest.Config) -> bool:
     """Whether tests are run after they were collected."""
-    return not any(getattr(config.option, name, False) for name in _RUN_NO_TEST)
+    return not any(options.flag(config, name) for name in _RUN_NO_TEST) and not any(
+        hasattr(plugin, READS_ALONE) for plugin in config.pluginmanager.get_plugins()
+    )
 
 
 def needs_server(item: pytest.Item) -> bool:
@@ -39,6 +49,21 @@ def needs_server(item: pytest.Item) -> bool:
         return False
     found = definitions(item, _SERVER)
     return bool(found) and is_ours(found[-1])
+
+
+def asks_for_server(item: pytest.Item) -> bool:
+    """Whether it does so itself, and not only as all tests do whose application is told of the database."""
+    info = getattr(item, "_fixtureinfo", None)
+    if info is None or EXPORTED not in info.initialnames:
+        return needs_server(item)
+    reached: set[str] = set()
+    ahead = [name for name in info.initialnames if name != EXPORTED]
+    while ahead:
+        name = ahead.pop()
+        if name not in reached:
+            reached.add(name)
+            ahead += [each for found in info.name2fixturedefs.get(name, ()) for each in found.argnames]
+    return _SERVER in reached and needs_server(item)
 
 
 def needs_database(item: pytest.Item) -> bool:

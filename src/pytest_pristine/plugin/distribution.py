@@ -22,18 +22,18 @@ _SELECTING = ("keyword", "markexpr", "deselect", "lf", "last_failed", "stepwise"
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
     """In the controller: listen to the workers there will be, as far as they are on this machine."""
-    state.direct(config, [spec.id for spec in specs if _is_here(spec)], len(specs))
+    state.direct(config, [spec.id for spec in specs if is_here(spec)], len(specs))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - a class of pytest-xdist
     """In the controller: tell a worker whom to ask."""
     broker = state.broker(node.config)
-    if broker is not None and _is_here(node.gateway.spec):
+    if broker is not None and is_here(node.gateway.spec):
         node.workerinput[state.CONTACT] = tuple(broker.contact)
 
 
-def _is_here(spec: Any) -> bool:  # noqa: ANN401 - a class of execnet
+def is_here(spec: Any) -> bool:  # noqa: ANN401 - a class of execnet
     """Whether a worker is on this machine and runs the same Python."""
     return bool(spec.popen) and not spec.python and not spec.via
 

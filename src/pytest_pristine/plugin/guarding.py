@@ -42,7 +42,7 @@ def _guarded(session: pytest.Session) -> list[pytest.Item]:
     if missing:
         error = SettingError(_SOUGHT, f"there is no {missing[0]}", [f"mend {settings.SQLITE_GUARD.ini}"])
         raise pytest.UsageError(f"pytest-pristine\n{error}")
-    wanted = [item for item in session.items if collection.needs_server(item) or _is_in(item.path, directories)]
+    wanted = [item for item in session.items if collection.asks_for_server(item) or _is_in(item.path, directories)]
     if not wanted:
         return []
     from pytest_pristine.verify.sqlite_guard import uses  # runs without guarded tests need it not

@@ -16,6 +16,8 @@ from pytest_pristine import settings
 from pytest_pristine.diagnosis.configuration import ANSWER
 
 _PLUGIN = "pytest_pristine.plugin"
+# See `collection.READS_ALONE`.
+pristine_reads_alone = True
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.config import ConftestImportFailure
+from _pytest.reports import CollectErrorRepr
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -23,6 +25,28 @@ def redact(report: pytest.TestReport, url: URL) -> None:
 
     report.longrepr = _cleaned(report.longrepr, lambda text: urls.hide(text, url))
     report.sections = _cleaned(report.sections, lambda text: urls.hide(text, url))
+
+
+def redact_collected(report: pytest.CollectReport, url: URL) -> None:
+    """Take a password out of the report of a module that could not be collected; arguments as for `redact`."""
+    from pytest_pristine.postgres import urls  # heavy, and loaded by now
+
+    told = report.longrepr
+    if isinstance(told, CollectErrorRepr):
+        told.longrepr = urls.hide(told.longrepr, url)
+    else:
+        report.longrepr = _cleaned(told, lambda text: urls.hide(text, url))
+    report.sections = _cleaned(report.sections, lambda text: urls.hide(text, url))
+
+
+def of_import(failure: ConftestImportFailure, url: URL) -> str | None:
+    """What pytest says of a conftest.py that cannot be imported, without a password; None when it has none."""
+    from pytest_pristine.postgres import urls  # heavy, and loaded by now
+
+    found = pytest.ExceptionInfo.from_exception(failure.cause)
+    text = str(found.getrepr(style="short", chain=False))
+    hidden = urls.hide(text, url)
+    return None if hidden == text else f"ImportError while loading conftest '{failure.path}'.\n{hidden}"
 
 
 def clean(data: Any, url: URL) -> Any:  # noqa: ANN401 - whatever JSON has

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # The key under which a worker finds how to reach the broker.
 CONTACT = "pristine_contact"
 
+# What a worker of pytest-xdist was told before pytest-xdist tells it anything; see `exporting`.
+TOLD = pytest.StashKey[dict[str, Any]]()
+
 _SERVER = pytest.StashKey["PostgresServer"]()
 _BROKER = pytest.StashKey["Broker"]()
 _BROKING = pytest.StashKey["Broking"]()
@@ -66,6 +69,9 @@ def direct(config: pytest.Config, workers: Sequence[str], number: int) -> None:
     from pytest_pristine.templates.broker import Broker  # most runs have no workers
 
     def find(tell: Callable[[str], None]) -> PostgresServer:
+        if _SERVER in config.stash:
+            # It was found before: the application had to be told of it.
+            return config.stash[_SERVER].among(number, tell)
         from pytest_pristine.templates.provider import PostgresServer  # heavy, and most runs of pytest need none
 
         return PostgresServer.find(
@@ -116,7 +122,7 @@ def _broking(config: pytest.Config) -> Broking | None:
 def found(config: pytest.Config) -> PostgresServer | None:
     """The server of this run, if it has one by now."""
     directing = broker(config)
-    return config.stash.get(_SERVER, None) or (None if directing is None else directing.found())
+    return (None if directing is None else directing.found()) or config.stash.get(_SERVER, None)
 
 
 def spent(config: pytest.Config) -> Spent | None:
@@ -143,6 +149,7 @@ def describe(config: pytest.Config) -> list[str]:
         *(f"passed over {rejection.source}: {rejection.reason}" for rejection in preferred),
         ways.describe(server.capabilities),
         *([share] if (share := server.share) else []),
+        *([f"exported as {', '.join(map(str, exports))}"] if (exports := server.settings.export.value) else []),
     ]
     return [f"pristine: {'; '.join(parts)}"]
 
@@ -202,8 +209,8 @@ def is_xdist_worker(config: pytest.Config) -> bool:
 
 def _worker(config: pytest.Config) -> dict[str, Any]:
     """What pytest-xdist tells a worker; empty in any other process."""
-    told: dict[str, Any] = getattr(config, "workerinput", {})
-    return told
+    told: dict[str, Any] | None = getattr(config, "workerinput", None)
+    return config.stash.get(TOLD, {}) if told is None else told
 
 
 def worker_name(config: pytest.Config) -> str:

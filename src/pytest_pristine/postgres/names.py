@@ -52,6 +52,18 @@ def is_kept(name: str) -> bool:
     return re.fullmatch(rf"{PREFIX}_\w+_failed_[0-9a-f]{{6}}", name) is not None
 
 
+def of_worker(target: str | None, project: str, run: str, worker: str) -> str:
+    """The name of the database that a run makes for a worker.
+
+    Args:
+        target: The database that the user named, if there is one.
+        project: The project's label.
+        run: Id of the run, or what stands for it.
+        worker: The worker's name.
+    """
+    return clone(target or f"{PREFIX}_{project}", run, worker)
+
+
 def clone(base: str, run: str, worker: str) -> str:
     """The name of a worker's database; `base` is shortened so that run and worker always fit."""
     ending = f"_{run}_{label(worker)}"

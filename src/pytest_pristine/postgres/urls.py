@@ -52,8 +52,14 @@ def parse(text: str, origin: str) -> URL:
 
 
 def _with_socket(url: URL) -> URL:
-    """The URL with the directory of a Unix socket where drivers look for it, when it was the host, as libpq has it."""
+    """The URL with the directory of a Unix socket where drivers look for it, when it was the host, as libpq has it.
+
+    Libpq and SQLAlchemy take such a directory before any host that is named as well; see `exported.spelt`.
+    """
     directory = unquote(url.host or "")
+    named = url.query.get("host")
+    if url.host and isinstance(named, str) and named.startswith("/"):
+        return url._replace(host=None)
     if not directory.startswith("/"):
         return url
     return url._replace(host=None).update_query_dict({"host": directory})

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields
 from typing import Generic, TypeVar
 
 from pytest_pristine.errors import SettingError
-from pytest_pristine.settings import parsers
+from pytest_pristine.settings import exports, parsers
+from pytest_pristine.settings.exports import Export
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -125,6 +126,13 @@ CLAIM = Setting[str | None](
     None,
     parsers.text,
     "name of a database that is neither ours nor empty and may be destroyed all the same",
+)
+EXPORT = Setting[tuple[Export, ...]](
+    "export",
+    (),
+    exports.parse,
+    "variables that name the tests' database to the application, such as DATABASE_URL, set before it is imported",
+    lines=True,
 )
 CREATE_DB = Setting(
     "create_db", default=False, parse=parsers.flag, help="migrate from nothing, whatever is cached", flag=True
@@ -246,7 +254,7 @@ ALL: tuple[Setting[object], ...] = (
     URL, SERVER, POSTGRES_VERSION, POSTGRES_BIN, EXTENSIONS, DOCKER_IMAGE, DOCKER_PORT, CLAIM, CREATE_DB,
     MIGRATIONS, ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS, IRREVERSIBLE, INCLUDE, EXCLUDE,
     RESTORE_TIMEOUT, POOL, HOME, LINGER, STRICT, PROOF, SQLITE_GUARD, SQLITE_ALLOW, STATEMENTS, PARAMETERS,
-    KEEP_FAILED, SCHEMA_COV, SCHEMA_COV_FAIL_UNDER, REPORT, DRIVER, ASYNC_DRIVER,
+    KEEP_FAILED, SCHEMA_COV, SCHEMA_COV_FAIL_UNDER, REPORT, DRIVER, ASYNC_DRIVER, EXPORT,
 )  # fmt: skip
 
 
@@ -262,6 +270,7 @@ class Settings:
     docker_image: Value[str | None]
     docker_port: Value[int | None]
     claim: Value[str | None]
+    export: Value[tuple[Export, ...]]
     create_db: Value[bool]
     migrations: Value[tuple[str, ...]]
     alembic_config: Value[str | None]

@@ -64,10 +64,17 @@ class Contact(NamedTuple):
 
 
 class Handed(NamedTuple):
-    """A server as it is handed to a worker: whoever directs the run gives it back."""
+    """A server as it is handed to a worker: whoever directs the run gives it back.
+
+    Attributes:
+        server: The server.
+        needs: What it was chosen for.
+        reservation: Stands for the run's id in the names of databases; see `PostgresServer`.
+    """
 
     server: Server
     needs: Needs
+    reservation: str = ""
 
 
 class Broker:
@@ -159,9 +166,11 @@ class Broker:
         self._is_certain = True
 
     def server(self, surroundings: Surroundings) -> Handed:
-        """The server."""
+        """The server. One that migrations may yet exchange for another is not told before they are done."""
+        surroundings.extend_path()
+        if self._the_server().reservation:
+            return self._handed()
         with self._lock:
-            surroundings.extend_path()
             return self._handed()
 
     def database(self, worker: str, process: int, surroundings: Surroundings) -> tuple[Handed, Copy]:
@@ -212,7 +221,9 @@ class Broker:
 
     def _handed(self) -> Handed:
         server = self._the_server()
-        return Handed(replace(server.server, offer=server.server.offer.without_actions()), server.needs)
+        return Handed(
+            replace(server.server, offer=server.server.offer.without_actions()), server.needs, server.reservation
+        )
 
     def _make_for(self, worker: str, surroundings: Surroundings) -> None:
         """Make the database of a worker that asks for it; at first those of all others as well."""
@@ -228,7 +239,7 @@ class Broker:
         """
         if self._closed:
             raise ServerError("a database for this worker", "the run has ended")
-        if self._failure is not None and not surroundings.differ(self._failure[1]):
+        if self._failure is not None and not surroundings.differ(self._failure[1], self._own()):
             raise self._failure[0]
         server = self._the_server()
         self._run = server.begin()
@@ -245,6 +256,13 @@ class Broker:
         except BaseException:
             self._end_run()
             raise
+
+    def _own(self) -> list[str]:
+        """Variables that each worker has with a value of its own."""
+        from pytest_pristine.postgres import exported  # heavy, and loaded by now
+
+        server = self._the_server()
+        return list(exported.variables(server.settings.export.value, server.url))
 
     def _make(self, run: Run, workers: Sequence[str], surroundings: Surroundings) -> None:
         server = self._the_server()

@@ -6,6 +6,7 @@ it is used: in eight workers at once that import would take half a second.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import MissingExtensionError, PrivilegeError
-from pytest_pristine.postgres import budget, connections
+from pytest_pristine.postgres import budget, connections, names
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.servers.needs import Extension, Needs
 from pytest_pristine.servers.server import Server
@@ -51,6 +52,8 @@ class PostgresServer:
         broker: Makes the databases; None where this process does.
         spent: The time that it took this process.
         fresh: Tests of the run ask for databases of their own, which need connections.
+        reservation: Stands for the run's id in the names of databases that the application is told of before they
+            are made; empty where it is told of none.
     """
 
     server: Server
@@ -64,6 +67,7 @@ class PostgresServer:
     broker: Broking | None = field(default=None, repr=False)
     spent: Spent = field(default_factory=Spent, repr=False)
     fresh: bool = False
+    reservation: str = ""
 
     @classmethod
     def find(
@@ -101,7 +105,32 @@ class PostgresServer:
             ServerError: There is none.
         """
         given = broker.server()
-        return cls(given.server, given.needs, settings, root, session, worker, workers, broker=broker)
+        return cls(
+            given.server, given.needs, settings, root, session, worker, workers,
+            broker=broker, reservation=given.reservation,
+        )  # fmt: skip
+
+    def among(self, workers: int, tell: Callable[[str], None]) -> PostgresServer:
+        """The same server for a number of workers, which this process directs.
+
+        Raises:
+            ServerError: It has not what so many need.
+        """
+        return replace(self, workers=workers, tell=tell).checked()
+
+    def reserve(self) -> URL:
+        """Fix which database the worker will have, before it is made; gives its URL."""
+        self.reservation = self.reservation or secrets.token_hex(4)
+        return self.reserved
+
+    @property
+    def reserved(self) -> URL:
+        """The URL of the database that is reserved for the worker."""
+        if self.server.in_place:
+            return self.url.set(database=self.server.target)
+        project = names.label(self.root.name)
+        name = names.of_worker(self.server.target, project, self.reservation, self.worker)
+        return self.url.set(database=name)
 
     def checked(self) -> PostgresServer:
         """This object, if the server has what the workers need; else the server is given back.
@@ -230,7 +259,7 @@ class PostgresServer:
             return self.migrations()
         from pytest_pristine.migrations import steps  # see the module
 
-        return steps.placed(migrator, self.root)
+        return steps.placed(migrator, self.root, exports=self.settings.export.value)
 
     @contextmanager
     def empty_database(self, *, copy_of: URL | None = None) -> Iterator[URL]:
@@ -270,6 +299,7 @@ class PostgresServer:
             session=self.session,
             revive=self.revive,
             spent=self.spent,
+            reservation=self.reservation,
         )
 
     def move_on(self, error: MissingExtensionError) -> None:
@@ -277,13 +307,21 @@ class PostgresServer:
 
         Raises:
             ServerError: There is none.
-            MissingExtensionError: This one was chosen for having it.
+            MissingExtensionError: This one was chosen for having it, or the application was told of it.
         """
         from pytest_pristine.servers import resolver  # see the module
 
         wanted = Extension(error.extension, error.by)
         if wanted.name in (extension.name for extension in self.needs.extensions):
             raise error
+        if self.reservation:
+            raise MissingExtensionError(
+                error.sought,
+                f"{error.found}\nThe application was told of this server before (pristine_export): {self}",
+                [f"pristine_extensions = {wanted.name} in the ini file: a server is then chosen that has it"],
+                error.extension,
+                error.by,
+            )
         more = replace(self.needs, extensions=(*self.needs.extensions, wanted))
         found = replace(self, server=resolver.resolve(self.settings, more), needs=more).checked()
         self.server.release()

@@ -19,6 +19,7 @@ from pytest_pristine.errors import PristineError
 from pytest_pristine.migrations.migrator import Migrator
 from pytest_pristine.postgres import connections, databases, lapsed, locks, marks, names, poolers, properties, sessions
 from pytest_pristine.postgres.anchor import Anchor
+from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.templates import copies, retiring
 from pytest_pristine.templates.ground import Bare
@@ -51,6 +52,7 @@ class Run:
         session: str,
         revive: Callable[[], bool] = _nobody_can,
         spent: Spent | None = None,
+        reservation: str = "",
     ) -> None:
         """Begin a run.
 
@@ -61,10 +63,13 @@ class Run:
             session: Id of the test session, which may have several runs.
             revive: Starts the server again if it died and is ours.
             spent: Where the time is counted.
+            reservation: What stands for its id in the names of databases that were told to workers before it began;
+                empty when none were.
 
         Raises:
             UnreachableError: There is no connection to be had.
         """
+        self._reservation = reservation
         self.id = secrets.token_hex(4)
         self._url = url
         self._target = target
@@ -109,13 +114,16 @@ class Run:
                 stack.enter_context(self._spent.on("clone"))
                 mark = replace(self._mark(marks.CLONE), fingerprint=template.mark.fingerprint)
                 for worker in workers:
-                    name = names.clone(self._target or f"{names.PREFIX}_{self._project}", self.id, worker)
+                    name = self._name(connection, worker)
                     copies.make(connection, template, name, mark, wanted)
                     at, oid = self._url.set(database=name), databases.oid(connection, name)
                     made.append(
                         Copy(at, self._url, mark, template, wanted, oid, session=self._session, rebuilds=rebuild)
                     )
             if is_first and self._target is not None:
+                    made.append(Copy(at, self._url, mark, template, wanted, oid))
+            # An application that was told where its database is does not look for it elsewhere.
+            if is_first and self._target is not None and not self._reservation:
                 made[0] = self._put_in_place(made[0], self._target)
             return made
 
@@ -149,6 +157,14 @@ class Run:
                 yield workspace
         finally:
             self.close()
+
+    def _name(self, connection: Connection, worker: str) -> str:
+        """The name of a worker's next database: the one that was reserved for it, unless it is taken by now."""
+        if self._reservation:
+            reserved = names.of_worker(self._target, self._project, self._reservation, worker)
+            if databases.oid(connection, reserved) is None:
+                return reserved
+        return names.of_worker(self._target, self._project, self.id, worker)
 
     def _mark(self, kind: str) -> Mark:
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,1 @@
+"""A bank of accounts, over HTTP."""
