@@ -11,7 +11,7 @@ python3 dev.py bench restore     how long it takes to undo a test; further argum
 python3 dev.py bench proof       what proving a restore costs; further arguments go to bench/restore/proof.py
 python3 dev.py bench workers     what many workers cost and gain; further arguments go to bench/workers/run.py
 python3 dev.py bench report      how the report's page fares with 5,000 tests and 500 tables, in Chromium
-python3 dev.py bench layers         what a layer of data costs; further arguments go to bench/restore/layers.py
+python3 dev.py bench layers      what a layer of data costs; further arguments go to bench/restore/layers.py
 python3 dev.py bench schema-coverage
                                  what schema coverage costs; further arguments go to bench/schema_coverage.py
 python3 dev.py mutate [...]      breaks each branch of the restore: some test must notice; -k WORD chooses
