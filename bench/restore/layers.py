@@ -90,7 +90,7 @@ def measure(server: servers.Server, tables: int, rows: int, rounds: int) -> None
             timeout=_TIMEOUT,
             rebuild=workspace.rebuild,
             hold=workspace.hold,
-        )
+        )  # fmt: skip
         layers = Layers(workspace, isolation, _HERE, is_as_made=True)
         first, second = (functools.partial(load, rows, name) for name in ("a", "b"))
         with layers.root.layer(first) as a, layers.root.layer(second) as b:

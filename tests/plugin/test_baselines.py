@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -333,3 +334,35 @@ def test_status_tells_layers(project: Project) -> None:
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert f"layer of {label} by load_names in loaders.py" in said, said
+
+
+def test_schema_coverage_of_a_layer(project: Project) -> None:
+    """Tables that a layer alone has are measured with the others, and none is taken for another."""
+    lay_out(project, test_b="root")
+    project.write(
+        "test_a.py",
+        """
+        import pytest
+        from sqlalchemy import text
+
+        def load(engine):
+            with engine.begin() as connection:
+                connection.execute(text("CREATE TABLE above (id int)"))
+
+        @pytest.fixture(scope="module")
+        def postgres_baseline(postgres_baseline):
+            with postgres_baseline.layer(load) as baseline:
+                yield baseline
+
+        def test_writes(postgres_engine, clean_database):
+            with postgres_engine.begin() as connection:
+                connection.execute(text("INSERT INTO above VALUES (1)"))
+    """,
+    )
+    (project.path / "test_b.py").write_text("def test_b(clean_database): pass\n", encoding="utf-8")
+    done = project.run(*PLAIN, "-q", "--pristine-schema-cov", "--pristine-report=report", "test_b.py", "test_a.py")
+    assert done.status == 0, done.output
+    (path,) = (project.path / "report").glob("*.json")
+    found = json.loads(path.read_text(encoding="utf-8"))["schema"]["objects"]
+    written = {each["name"]: each["covered"] for each in found if each["kind"] == "table written"}
+    assert written == {"above": True, "users": False}

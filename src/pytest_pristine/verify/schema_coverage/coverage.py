@@ -54,7 +54,10 @@ class SchemaCoverage:
         self._connection = self._connect()
         self._functions = sessions.counts_functions(self._connection, capabilities)
         self._read()
-        self.objects: list[SchemaObject] = self._schema.objects
+        self.objects: list[SchemaObject] = list(self._schema.objects)
+        # Where the objects of the present schema are among all, and what was touched of earlier ones.
+        self._places = list(range(len(self.objects)))
+        self._touched_before: set[int] = set()
         self._log = self._open(log)
         self._say_what_is_untold()
 
@@ -101,7 +104,7 @@ class SchemaCoverage:
         found, self._in_test = self._in_test, set()
         found = set(found)
         self._touched |= found
-        return sorted(found)
+        return self._told(found)
 
     def written(self, tables: Iterable[str]) -> list[int]:
         """Note tables that a restore put back, by the names that it has for them; gives the numbers of the objects.
@@ -113,7 +116,7 @@ class SchemaCoverage:
         oids = [oid for oid in map(self._schema.called, tables) if oid is not None]
         numbers = sorted({self._schema.written[oid] for oid in oids if oid in self._schema.written})
         self._touched.update(numbers)
-        return numbers
+        return self._told(numbers)
 
     def after_restore(self, written: Iterable[str] = (), *, remade: bool = False) -> None:
         """After a restore, and whatever else we did: it does not count.
@@ -143,7 +146,7 @@ class SchemaCoverage:
             self.untold.append("what sessions that are still open did in the last ten seconds")
         return {
             "objects": [[found.kind, found.shown, found.shown_table] for found in self.objects],
-            "touched": sorted(self._touched),
+            "touched": sorted({*self._touched_before, *self._told(self._touched)}),
             "untold": list(dict.fromkeys(self.untold)),
         }
 
@@ -253,10 +256,25 @@ class SchemaCoverage:
             self._connection = self._connect()
         except UnreachableError:
             return
-        before = self.objects
+        before = self._schema.objects
         self._read()
         if self._schema.objects != before:
-            self.untold.append("what was done after the database was made anew with another schema")
+            self._take_up()
+
+    def _take_up(self) -> None:
+        """Go on in a database with another schema, as a layer of data may have: its objects join those there were."""
+        self._touched_before.update(self._told({*self._touched, *self._in_test}))
+        self._touched, self._in_test = set(), set()
+        known = {each: place for place, each in enumerate(self.objects)}
+        for each in self._schema.objects:
+            if each not in known:
+                known[each] = len(self.objects)
+                self.objects.append(each)
+        self._places = [known[each] for each in self._schema.objects]
+
+    def _told(self, numbers: Iterable[int]) -> list[int]:
+        """Objects of the present schema by their places among all."""
+        return sorted(self._places[number] for number in numbers)
 
     def _open(self, log: Path | None) -> Log | None:
         if log is None:
