@@ -17,6 +17,8 @@ python3 dev.py bench report      how the report's page fares with 5,000 tests an
 python3 dev.py bench layers      what a layer of data costs; further arguments go to bench/restore/layers.py
 python3 dev.py bench schema-coverage
                                  what schema coverage costs; further arguments go to bench/schema_coverage.py
+python3 dev.py sqlalchemy 2.0    the tests that it concerns, with another version of SQLAlchemy; further arguments go to
+                                 pytest
 python3 dev.py mutate [...]      breaks each branch of the restore: some test must notice; -k WORD chooses
 python3 dev.py crashes [...]     kills processes of runs at random moments (root, Linux): nothing may be lost or hang
 python3 dev.py docs              links and examples in the documents
@@ -65,6 +67,7 @@ THE TESTS OF THE SOURCE docker WERE NOT RUN: there is no container engine here.
 Why, and what to type, stands above.
 {"!" * 80}
 """
+BY_SQLALCHEMY = ("tests/drivers", "tests/plugin", "tests/postgres/test_urls.py", "tests/verify/test_failures.py")
 # pytest's exit status when it found no test, or the arguments selected none.
 NO_TESTS = 5
 
@@ -148,6 +151,18 @@ def bench(arguments: list[str]) -> int:
     return run(["python", BENCHES[what], *further])
 
 
+def sqlalchemy(arguments: list[str]) -> int:
+    """Run the tests that a version of SQLAlchemy could decide, with another one than is pinned."""
+    if not arguments:
+        raise Problem("a version of SQLAlchemy", "none", "python3 dev.py sqlalchemy 2.0")
+    version, *further = arguments
+    place = ENVIRONMENT / f"sqlalchemy-{version}"
+    if not place.is_dir():
+        pip(ENVIRONMENT, "--no-deps", "--target", str(place), f"sqlalchemy=={version}.*")
+    # Whatever stands here is imported before what is installed, in the processes that tests start, too.
+    return run(["pytest", *(further or BY_SQLALCHEMY)], PYTHONPATH=str(place))
+
+
 def mutate(arguments: list[str]) -> int:
     """Check that tests notice when a branch of the restore is broken."""
     return run(["python", "tests/mutations.py", *arguments])
@@ -181,8 +196,9 @@ def pin(_: list[str]) -> int:
 VERBS = {
     "demo": demo, "test": test, "engine": engine, "acceptance": acceptance, "lint": lint, "bench": bench,
     "mutate": mutate, "crashes": crashes, "docs": docs, "pin": pin,
+    "sqlalchemy": sqlalchemy,
 }  # fmt: skip
-WITH_ARGUMENTS = ("test", "engine", "acceptance", "bench", "mutate", "crashes")
+WITH_ARGUMENTS = ("test", "engine", "acceptance", "bench", "mutate", "crashes", "sqlalchemy")
 
 
 # The environment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_pristine.postgres.session_state import leaves
 from tests.conftest import Project
 
 _OWN = """
@@ -140,3 +141,22 @@ def test_the_drivers_own_connection(project: Project, driver: str) -> None:
     done = project.run("-W", "error", *loops, "test_raw.py", PRISTINE_ASYNC_DRIVER=driver)
     assert done.status == 0, done.output
     assert "11 passed" in done.output
+
+
+@pytest.mark.parametrize("statement", [*_LEAVING, "SET\nx = 1", "-- why\nSET x = 1", "BEGIN; set x = 1", "call p()"])
+def test_statements_that_leave_something(statement: str) -> None:
+    """What outlives its transaction in a session is told by the text, however it is written."""
+    assert leaves(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE a SET b = 1", "INSERT INTO a VALUES (1) ON CONFLICT DO UPDATE SET b = 1", "SET LOCAL x = 1",
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SET CONSTRAINTS ALL DEFERRED", "PREPARE TRANSACTION 'a'",
+        "SELECT set_config('a', 'b', true)", "SELECT temp FROM templates", "INSERT INTO a VALUES ('SET x = 1')",
+    ],
+)  # fmt: skip
+def test_statements_that_leave_nothing(statement: str) -> None:
+    """What ends with its transaction, or only looks like more, costs no connection."""
+    assert not leaves(statement)

@@ -24,18 +24,26 @@ from pytest_pristine.postgres.loop_pool import DISCARD, LoopPool
 # The key under which a connection has that something may have been left in its session.
 LEFT = "pristine_left"
 
-# Advisory locks are missing: a restore sees them, and says whose they were. What is set LOCAL ends by itself.
-_LEAVING = re.compile(
+# How a statement begins that leaves something. What is set LOCAL ends by itself.
+_BEGINNING = re.compile(
     r"""
-    (?:\A|;) (?:\s|--[^\n]*\n|/\*.*?\*/)*
+    (?:\s|--[^\n]*\n|/\*.*?\*/)*
     (?: SET \s (?! \s*(?:LOCAL|TRANSACTION|CONSTRAINTS)\b )
       | (?:RESET|DISCARD|LISTEN|UNLISTEN|DEALLOCATE|LOAD|DO|CALL)\b
       | PREPARE \s (?! \s*TRANSACTION\b ) )
-    | \b(?: set_config \s*\( (?! [^()]* ,\s*true\s*\) ) | setseed\s*\( | dblink_connect | pg_temp\b
-          | (?:CREATE|LOCAL|GLOBAL|REPLACE|INTO) \s+ TEMP(?:ORARY)?\b | WITH\s+HOLD\b )
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
+# What does so anywhere, and words without which it is not there. Advisory locks are missing: a restore sees them, and
+# says whose they were.
+_ANYWHERE = re.compile(
+    r"""
+    \b(?: set_config \s*\( (?! [^()]* ,\s*true\s*\) ) | setseed\s*\( | dblink_connect | pg_temp\b
+        | (?:CREATE|LOCAL|GLOBAL|REPLACE|INTO) \s+ TEMP(?:ORARY)?\b | WITH\s+HOLD\b )
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_WORDS = ("set_config", "setseed", "dblink_connect", "temp", "hold")
 # Statements whose verdict is remembered.
 _REMEMBERED = 1024
 # Frames up to the one of SQLAlchemy that wants a connection of the pool.
@@ -47,7 +55,13 @@ _TRUSTED = ("sqlalchemy.", "pytest_pristine.")
 @functools.lru_cache(maxsize=_REMEMBERED)
 def leaves(statement: str) -> bool:
     """Whether a statement may leave something in its session that outlives its transaction."""
-    return _LEAVING.search(statement) is not None
+    place = 0
+    while place >= 0:
+        if _BEGINNING.match(statement, place):
+            return True
+        place = statement.find(";", place) + 1 or -1
+    lower = statement.lower()
+    return any(word in lower for word in _WORDS) and _ANYWHERE.search(statement) is not None
 
 
 class SessionState:
