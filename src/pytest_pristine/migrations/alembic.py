@@ -191,7 +191,8 @@ class Alembic:
                 said,
                 [
                     'make env.py use config.attributes["connection"] or config.get_main_option("sqlalchemy.url")',
-                    "or override apply_migrations and give Alembic(environment={...}) the variable that env.py reads",
+                    "or name the variable that env.py reads: pristine_export = NAME",
+                    "or override apply_migrations and give Alembic(environment={...}) that variable",
                 ],
             )
         by = f"revision {answer.revision} in {answer.file}" if answer.revision else str(self.config)
