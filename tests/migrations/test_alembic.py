@@ -342,7 +342,8 @@ def test_variables_that_a_project_exports(history: History, monkeypatch: pytest.
     monkeypatch.setenv("APP_DATABASE", "production")
     monkeypatch.setenv("PGPORT", "1")
     history.revise("0002", "0001", "import os\n"
-                   "assert op.get_bind().engine.url.database == os.environ['APP_DATABASE'] == os.environ['PGDATABASE']\n"
+                   "named = op.get_bind().engine.url.database\n"
+                   "assert named == os.environ['APP_DATABASE'] == os.environ['PGDATABASE']\n"
                    "assert os.environ['PGPORT'] != '1' and 'PGSERVICE' not in os.environ")  # fmt: skip
     history.migrate(inline=inline, exports=exports.parse("APP_DATABASE = database, PG*"))
     assert history.revisions() == ["0002"]
