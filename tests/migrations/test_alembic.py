@@ -17,6 +17,7 @@ from psycopg import sql
 from sqlalchemy.exc import ProgrammingError
 
 from pytest_pristine.errors import AlembicConfigError, RevisionFailedError, SeveralHeadsError
+from pytest_pristine.settings import exports
 from tests.conftest import Server
 from tests.migrations.conftest import History, one_line
 
@@ -335,6 +336,20 @@ def test_variables_for_an_application_that_has_its_own_settings(history: History
     history.migrate(environment={"APP_DATABASE": "{url}", "APP_MODE": "testing"})
     assert history.revisions() == ["0001"]
     assert "APP_DATABASE" not in os.environ
+
+
+@pytest.mark.parametrize("inline", [False, True], ids=["child", "inline"])
+def test_variables_that_a_project_exports(history: History, monkeypatch: pytest.MonkeyPatch, *, inline: bool) -> None:
+    """Exported variables name the database that is migrated, and those that would lead elsewhere are taken out."""
+    monkeypatch.setenv("APP_DATABASE", "production")
+    monkeypatch.setenv("PGPORT", "1")
+    history.revise("0002", "0001", "import os\n"
+                   "named = op.get_bind().engine.url.database\n"
+                   "assert named == os.environ['APP_DATABASE'] == os.environ['PGDATABASE']\n"
+                   "assert os.environ['PGPORT'] != '1' and 'PGSERVICE' not in os.environ")  # fmt: skip
+    history.migrate(inline=inline, exports=exports.parse("APP_DATABASE = database, PG*"))
+    assert history.revisions() == ["0002"]
+    assert (os.environ["APP_DATABASE"], os.environ["PGPORT"]) == ("production", "1")
 
 
 def test_inline_migrations_run_in_this_process(history: History, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,7 @@ def test_an_engine_for_another_database_is_refused(history: History, server: Ser
         assert f"env.py connects to the postgresql database '{elsewhere.database}' instead; it was refused" in message
         assert f"migrations of the database '{history.url.database}'" in message
         assert 'config.attributes["connection"]' in message
+        assert "or name the variable that env.py reads: pristine_export = NAME" in message
         assert "Alembic(environment={...})" in message
         assert history.tables(elsewhere.database) == []
     assert history.tables() == []

@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 from pytest_pristine.migrations import fingerprint
 from pytest_pristine.migrations.alembic import Alembic
 from pytest_pristine.migrations.fingerprint import Inputs
+from pytest_pristine.settings import exports
 from tests.conftest import Home, Project, Server, new_database
 from tests.conftest import lay_out as basic
 from tests.templates.conftest import Templates, templates
@@ -190,7 +191,7 @@ def test_settings_of_the_migrator_are_part_of_it(project: Project) -> None:
     """Another target or another environment makes another schema."""
     config = project.path / "alembic.ini"
     migrators = [Alembic(config), Alembic(config, target="0001"), Alembic(config, environment={"A": "1"}),
-                 Alembic(config, environment={"A": "2"})]  # fmt: skip
+                 Alembic(config, environment={"A": "2"}), Alembic(config, exports=exports.parse("A"))]  # fmt: skip
     assert len({migrator.fingerprint() for migrator in migrators}) == len(migrators)
 
 

@@ -20,7 +20,7 @@ _LIMIT = 45
 _URL = "sqlalchemy.url"
 _USE_OURS = 'make env.py use config.attributes["connection"] or config.get_main_option("sqlalchemy.url")'
 _OR_NAME = "or give it the variable that it reads: pristine_migrations = alembic: NAME={url}"
-_OR_TELL = "or override apply_migrations and give Alembic(environment={...}) the variable that env.py reads"
+_OR_TELL = "or name the variable that env.py reads: pristine_export = NAME, or Alembic(environment={...})"
 
 
 def check(context: Context) -> Iterator[Finding]:

@@ -196,7 +196,7 @@ class Alembic:
             *([f"name one of the databases {', '.join(several)}: pristine_migrations = {one}"] if several else []),
             'make env.py use config.attributes["connection"] or config.get_main_option("sqlalchemy.url")',
             "or give it the variable that it reads: pristine_migrations = alembic: NAME={url}",
-            "or override apply_migrations and give Alembic(environment={...}) the variable that env.py reads",
+            "or name the variable that env.py reads: pristine_export = NAME, or Alembic(environment={...})",
         ]
 
     def _explain(self, answer: Answer, url: URL) -> MigrationError:
