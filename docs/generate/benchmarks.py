@@ -19,8 +19,8 @@ _WAYS = (
 )  # fmt: skip
 _INTRODUCTION = """
 What it costs, as it was measured, misses included. `python3 dev.py bench record` measures everything on your machine
-and keeps the results; `python3 dev.py docs --write` makes this page of them. How each is measured, and what is left out,
-stands in [bench/](../bench/README.md) and [bench/restore/](../bench/restore/README.md).
+and keeps the results; `python3 dev.py docs --write` makes this page of them. How each is measured, and what is left
+out, stands in [bench/](../bench/README.md) and [bench/restore/](../bench/restore/README.md).
 
 Each section names the machine and the day. A load (how many processes wanted to run, before and after) that is larger
 than the number of cores means that the machine did other things meanwhile: its figures are too high, and vary.
@@ -53,8 +53,9 @@ def _taken(document: Mapping[str, Any], command: str = "") -> str:
     """On what, when, by what command."""
     load = " to ".join(f"{document[name][0]:.1f}" for name in ("load_before", "load_after"))
     return (
-        f"`{document.get('command', command)}` on {document['date']}: {document['cores']} cores "
-        f"({document['processor']}), {document['memory_gb']} GB of memory, {document['kernel']}, Python {document['python']}, load {load}."
+        f"`{document.get('command', command)}` on {document['date']}: "
+        f"{document['cores']} cores ({document['processor']}), {document['memory_gb']} GB of memory, "
+        f"{document['kernel']}, Python {document['python']}, load {load}."
     )
 
 

@@ -31,6 +31,7 @@ AWAITED = frozenset(
 # What a page can show or offer besides text.
 _ASSETS = (".svg", ".json")
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
+_DRAWING = re.compile(r"^!\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+\.svg)\)$", re.MULTILINE)
 _FENCE = re.compile(r"^\s*(```|~~~)")
 
 
@@ -64,6 +65,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: objec
     """Have links lead to where the site has their targets, and name the pages that belong with this one."""
     source = _source(page.file.src_uri)
     text = rewritten(markdown, lambda link, target: _relinked(link, target, source, page.file.src_uri))
+    text = _DRAWING.sub(lambda match: _drawn(source.parent / match["target"]), text)
     related = [name for name in page.meta.get("related", ()) if _is_there(name, config)]
     if not related:
         return text
@@ -138,6 +140,11 @@ def _relinked(text: str, target: str, source: Path, uri: str) -> str:
     if path.is_relative_to(ROOT / "docs"):
         return f"[{text}]({_between(uri, _uri(path))}{mark}{anchor})"
     return f"[{text}]({_between(uri, _uri(path))}{mark}{anchor})" if _is_shown(path) else text
+
+
+def _drawn(path: Path) -> str:
+    """A drawing within the page, where it has the page's colours, in the dark too."""
+    return f'<div class="drawing">{path.read_text(encoding="utf-8").strip()}</div>'
 
 
 def _uri(path: Path) -> str:
