@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -92,7 +93,9 @@ def _shown(parameter: inspect.Parameter) -> Any:  # noqa: ANN401 - as inspect ha
     default = parameter.default
     if default is inspect.Parameter.empty:
         return default
-    is_plain = default is None or isinstance(default, bool | int | float | str | tuple)
+    if isinstance(default, str):
+        return _Default(json.dumps(default))  # in the quotation marks that code has here
+    is_plain = default is None or isinstance(default, bool | int | float | tuple)
     return default if is_plain else _Default("...")
 
 

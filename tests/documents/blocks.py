@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ _TITLE = re.compile(r'title="([^"]+)"')
 _NOTE = re.compile(r"<!-- (not run|exit status)(?::| )\s*(.*?) -->\s*$")
 # The port of the guide, which others may use on this machine.
 PORT = "55432"
+# What types the commands.
+BASH = shutil.which("bash") or "bash"
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class Reader:
 
     def _type(self, script: str, expected: str, block: Block) -> None:
         done = subprocess.run(
-            ["bash", "-euc", script.replace(PORT, str(self.port))],
+            [BASH, "-euc", script.replace(PORT, str(self.port))],
             cwd=self.directory, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, check=False, timeout=PATIENCE,
         )  # fmt: skip

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pytest_pristine import operating_system
-from tests.conftest import Home, clean_environment
+from tests.conftest import Home, clean_environment, new_home
 from tests.documents import blocks
 from tests.documents.blocks import Block, Reader
 
@@ -33,21 +34,29 @@ def _name(path: Path) -> str:
 
 @pytest.fixture
 def reader(tmp_path: Path, shared_home: Home) -> Reader:
-    """Somebody with an empty directory, our package and a server of their own."""
+    """Somebody with an empty directory and our package."""
+    return _reader(tmp_path, shared_home)
+
+
+def _reader(directory: Path, home: Home) -> Reader:
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environ = clean_environment(
-        PATH=programs, PRISTINE_HOME=str(shared_home.path), PYTHONDONTWRITEBYTECODE="1", COLUMNS="80",
+        PATH=programs, PRISTINE_HOME=str(home.path), PYTHONDONTWRITEBYTECODE="1", COLUMNS="80",
         PYTEST_ADDOPTS="-p no:hypothesispytest -p no:randomly",
     )  # fmt: skip
-    return Reader(tmp_path, environ, operating_system.free_port("127.0.0.1"))
+    return Reader(directory, environ, operating_system.free_port("127.0.0.1"))
 
 
 @pytest.mark.parametrize("page", FOLLOWED, ids=_name)
-def test_what_a_page_says_works(reader: Reader, page: Path) -> None:
+def test_what_a_page_says_works(page: Path, tmp_path: Path, shared_home: Home) -> None:
     """Whoever writes the files of a page and types its commands sees what it shows."""
-    if page != START:
-        reader.lay_out(START)
-    reader.follow(page)
+    # A server that a page starts by hand would be that of the pages after it.
+    is_alone = "pristine up" in page.read_text(encoding="utf-8")
+    with new_home() if is_alone else nullcontext(shared_home) as home:
+        reader = _reader(tmp_path, home)
+        if page != START:
+            reader.lay_out(START)
+        reader.follow(page)
 
 
 def _ini(text: str) -> None:
@@ -55,7 +64,7 @@ def _ini(text: str) -> None:
 
 
 def _bash(text: str) -> None:
-    subprocess.run(["bash", "-n"], input=text, check=True, text=True, capture_output=True)
+    subprocess.run([blocks.BASH, "-n"], input=text, check=True, text=True, capture_output=True)
 
 
 # How a block is read by what it is meant for.
