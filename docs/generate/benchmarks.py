@@ -17,13 +17,15 @@ _WAYS = (
     "pytest-pristine", "rollback", "DELETE of all", "TRUNCATE of all", "clone per test", "pytest-postgresql",
     "pytest-clean-database", "a round trip",
 )  # fmt: skip
+# Processes for each core from which on a machine did something else besides.
+_BUSY = 1.5
 _INTRODUCTION = """
 What it costs, as it was measured, misses included. `python3 dev.py bench record` measures everything on your machine
 and keeps the results; `python3 dev.py docs --write` makes this page of them. How each is measured, and what is left
 out, stands in [bench/](../bench/README.md) and [bench/restore/](../bench/restore/README.md).
 
-Each section names the machine and the day. A load (how many processes wanted to run, before and after) that is larger
-than the number of cores means that the machine did other things meanwhile: its figures are too high, and vary.
+Each section names the machine, the day, and the load: how many processes wanted to run, before and after. Where that is
+much larger than the number of cores, the machine did other things meanwhile.
 """
 
 
@@ -51,11 +53,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _taken(document: Mapping[str, Any], command: str = "") -> str:
     """On what, when, by what command."""
-    load = " to ".join(f"{document[name][0]:.1f}" for name in ("load_before", "load_after"))
+    loads = [document[name][0] for name in ("load_before", "load_after")]
+    load = " to ".join(f"{each:.1f}" for each in loads)
+    # The benchmark itself keeps a core or two busy.
+    is_busy = max(loads) > _BUSY * document["cores"]
+    busy = "\n\n**The machine was busy with other things: these figures are much too high.**" if is_busy else ""
     return (
         f"`{document.get('command', command)}` on {document['date']}: "
         f"{document['cores']} cores ({document['processor']}), {document['memory_gb']} GB of memory, "
-        f"{document['kernel']}, Python {document['python']}, load {load}."
+        f"{document['kernel']}, Python {document['python']}, load {load}.{busy}"
     )
 
 
@@ -64,7 +70,8 @@ def _taken(document: Mapping[str, Any], command: str = "") -> str:
 
 def _restores(document: Mapping[str, Any]) -> Iterator[str]:
     yield "## What it takes to undo a test"
-    yield _taken(document, "python3 dev.py bench restore") + f" Data on {document['data_on']}."
+    yield _taken(document, "python3 dev.py bench restore")
+    yield f"The data lay on {document['data_on']}."
     figures = document["figures"]
     for dirty, what in (
         (3, "After a test that wrote three rows into each of three tables"),
@@ -73,12 +80,12 @@ def _restores(document: Mapping[str, Any]) -> Iterator[str]:
         for major in sorted({each["major"] for each in figures}, reverse=True):
             yield f"{what}, PostgreSQL {major}, as superuser; medians in milliseconds, by the number of tables:"
             yield _matrix([each for each in figures if _is_small(each, major, dirty)])
-    yield "### What was promised"
+    yield "### What is aimed at"
     rows = [
         [each["promise"], f"{each['value']:.3g} {each['unit']}", f"at most {each['most']:g}", _verdict(each["met"])]
         for each in document["targets"]
     ]
-    yield words.table(["promise", "measured", "target", ""], rows)
+    yield words.table(["what", "measured", "target", ""], rows)
     packages = ", ".join(f"{name} {version}" for name, version in sorted(document["packages"].items()))
     yield f"With {packages}. The file [superuser.json](../bench/restore/results/superuser.json) has every figure."
 

@@ -137,6 +137,8 @@ def _relinked(text: str, target: str, source: Path, uri: str) -> str:
         return f"[{text}]({target})"
     address, mark, anchor = target.partition("#")
     path = _file(source.parent / address)
+    if text.endswith(".md") and path.is_file():
+        text = _title(path)  # in the repository files have names, on a site pages have titles
     if path.is_relative_to(ROOT / "docs"):
         return f"[{text}]({_between(uri, _uri(path))}{mark}{anchor})"
     return f"[{text}]({_between(uri, _uri(path))}{mark}{anchor})" if _is_shown(path) else text

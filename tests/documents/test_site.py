@@ -141,10 +141,12 @@ def test_the_search_finds_a_setting(browser: Browser, address: str) -> None:
 
 def test_links_are_led_to_where_the_site_has_them() -> None:
     """Links into docs/, out of it, and to what the site does not have; code is left alone."""
-    text = "[a](docs/servers.md#root) [b](bench/README.md) [c](dev.py) [d](https://example.org)\n```\n[e](dev.py)\n```"
+    text = "[docs/servers.md](docs/servers.md#root) [b](bench/README.md) [c](dev.py) [d](https://example.org)\n```\n[e](dev.py)\n```"
     source = ROOT / "README.md"
     made = hooks.rewritten(text, lambda link, target: hooks._relinked(link, target, source, "repository/README.md"))
-    assert made == ("[a](../servers.md#root) [b](bench/README.md) c [d](https://example.org)\n```\n[e](dev.py)\n```")
+    assert made == (
+        "[Where Postgres comes from](../servers.md#root) [b](bench/README.md) c [d](https://example.org)\n```\n[e](dev.py)\n```"
+    )
 
 
 def test_pages_that_are_awaited_are_left_out() -> None:
