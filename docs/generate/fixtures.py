@@ -30,10 +30,19 @@ def text() -> str:
 
 
 def fixtures() -> Iterator[tuple[str, FixtureFunctionDefinition]]:
-    """The public fixtures, in alphabetical order."""
-    for name, thing in sorted(vars(plugin).items()):
-        if isinstance(thing, FixtureFunctionDefinition) and not name.startswith("_"):
-            yield name, thing
+    """The public fixtures, as they stand in the source: one may say that it is "the same" as the one before."""
+    found = [
+        (name, thing)
+        for name, thing in vars(plugin).items()
+        if isinstance(thing, FixtureFunctionDefinition) and not name.startswith("_")
+    ]
+    yield from sorted(found, key=lambda each: _place(each[1]))
+
+
+def _place(fixture: FixtureFunctionDefinition) -> tuple[bool, str, int]:
+    """Where it stands; the module that is named after fixtures comes first."""
+    code = _function(fixture).__code__
+    return not code.co_filename.endswith("fixtures.py"), code.co_filename, code.co_firstlineno
 
 
 def scope(fixture: Any) -> str:  # noqa: ANN401 - pytest's own type, of which nothing is public
