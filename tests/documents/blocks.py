@@ -148,9 +148,8 @@ def _typed(content: str) -> Iterator[tuple[str, str]]:
 def _without_installing(script: str) -> Iterator[str]:
     """A script without `pip install`: what it would install is here already, in a version that will do."""
     for line in script.splitlines():
-        words = shlex.split(line, comments=True)
-        if words[:2] == ["pip", "install"]:
-            for word in words[2:]:
+        if line.split()[:2] == ["pip", "install"]:
+            for word in shlex.split(line, comments=True)[2:]:
                 requirement = Requirement(word)
                 assert requirement.specifier.contains(metadata.version(requirement.name), prereleases=True), line
         else:
