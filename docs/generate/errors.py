@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest_pristine
@@ -68,12 +68,24 @@ def _section(each: type, messages: list[str], level: str = "##") -> str:
 def _messages() -> Iterator[tuple[str, str]]:
     """Each message in the source, with the name of its class."""
     known = {each.__name__ for each in classes(PristineError)}
-    for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))]
+    constants = _constants(trees)
+    for tree in trees:
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and (name := _name(node.func)) in known:
-                sought, found, *remedy = _arguments(node)
+                sought, found, *remedy = _arguments(node, constants)
                 if (sought, found) != (_VALUE, _VALUE):
                     yield name, str(PristineError(sought, found, remedy))
+
+
+def _constants(trees: Sequence[ast.Module]) -> dict[str, str]:
+    """Texts that modules have names for, those left out that mean several things."""
+    found: dict[str, set[str]] = {}
+    for tree in trees:
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                found.setdefault(node.targets[0].id, set()).add(_text(node.value, {}))
+    return {name: next(iter(texts)) for name, texts in found.items() if len(texts) == 1}
 
 
 def _name(function: ast.expr) -> str:
@@ -82,23 +94,27 @@ def _name(function: ast.expr) -> str:
     )
 
 
-def _arguments(call: ast.Call) -> list[str]:
+def _arguments(call: ast.Call, constants: Mapping[str, str]) -> list[str]:
     """What was sought and found, and what to do."""
     given: dict[str, ast.expr] = dict(zip(("sought", "found", "remedy"), call.args, strict=False))
     given |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
     remedy = given.get("remedy")
-    lines = [_text(each) for each in remedy.elts] if isinstance(remedy, ast.List | ast.Tuple) else []
+    lines = [_text(each, constants) for each in remedy.elts] if isinstance(remedy, ast.List | ast.Tuple) else []
     if remedy is not None and not isinstance(remedy, ast.List | ast.Tuple):
         lines = [_VALUE]
-    return [*(_text(given[name]) if name in given else _VALUE for name in ("sought", "found")), *lines]
+    return [*(_text(given[name], constants) if name in given else _VALUE for name in ("sought", "found")), *lines]
 
 
-def _text(node: ast.expr) -> str:
+def _text(node: ast.expr, constants: Mapping[str, str]) -> str:
     """The text of an expression, as far as it is written there."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return inspect.cleandoc(node.value) if "\n" in node.value else node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(_text(each) if isinstance(each, ast.Constant) else _VALUE for each in node.values)
+        return "".join(_text(each, constants) for each in node.values)
+    if isinstance(node, ast.FormattedValue):
+        return _text(node.value, constants)
+    if isinstance(node, ast.Name):
+        return constants.get(node.id, _VALUE)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _text(node.left) + _text(node.right)
+        return _text(node.left, constants) + _text(node.right, constants)
     return _VALUE
