@@ -132,9 +132,16 @@ def test_the_search_finds_a_setting(browser: Browser, address: str) -> None:
     """Who searches for a setting is led to the reference."""
     page, _, _ = _open(browser)
     page.goto(address)
-    page.locator("input[name=query]").fill("pristine_restore_timeout")
-    found = page.locator(".md-search-result__link")
-    wait_until(lambda: found.count() > 0, "the search finds something")
+    field, found = page.locator("input[name=query]"), page.locator(".md-search-result__link")
+
+    def finds() -> bool:
+        # What is typed before the search has its index is not looked for.
+        field.fill("")
+        field.press_sequentially("pristine_restore_timeout")
+        page.wait_for_timeout(500)
+        return found.count() > 0
+
+    wait_until(finds, "the search finds something")
     assert any("reference/settings" in str(link.get_attribute("href")) for link in found.all())
     page.context.close()
 
