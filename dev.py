@@ -52,9 +52,10 @@ OLDEST_PYTHON = (3, 11)
 GUIDE = "pytest backend/tests/integration --cov=backend.services.orchestrator --cov-report=term-missing --cov-branch"
 PLATFORMS = ("linux", "darwin", "win32")
 BENCHES = {
+    "record": "bench/record.py",
     "start": "bench/start.py", "restore": "bench/restore/run.py", "workers": "bench/workers/run.py",
     "report": "bench/report.py", "proof": "bench/restore/proof.py",
-    "schema-coverage": "bench/schema_coverage.py", "record": "bench/record.py",
+    "schema-coverage": "bench/schema_coverage.py",
 }  # fmt: skip
 # What says that a page in docs/ is not what the code says.
 MADE_PAGES = ["python", "-m", "docs.generate", "--check"]
