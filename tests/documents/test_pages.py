@@ -62,7 +62,9 @@ def test_what_a_page_says_works(page: Path, tmp_path: Path, shared_home: Home) -
 
 
 def _ini(text: str) -> None:
-    configparser.ConfigParser(interpolation=None).read_string(text)
+    # A few lines are shown without the section that they belong to.
+    section = "" if text.lstrip().startswith(("[", "#", ";")) else "[pytest]\n"
+    configparser.ConfigParser(interpolation=None).read_string(section + text)
 
 
 def _bash(text: str) -> None:
