@@ -57,7 +57,7 @@ def _taken(document: Mapping[str, Any], command: str = "") -> str:
     load = " to ".join(f"{each:.1f}" for each in loads)
     # The benchmark itself keeps a core or two busy.
     is_busy = max(loads) > _BUSY * document["cores"]
-    busy = "\n\n**The machine was busy with other things: these figures are much too high.**" if is_busy else ""
+    busy = "\n\n**The machine was busy with other things: the figures are too high.**" if is_busy else ""
     return (
         f"`{document.get('command', command)}` on {document['date']}: "
         f"{document['cores']} cores ({document['processor']}), {document['memory_gb']} GB of memory, "
