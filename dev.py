@@ -5,7 +5,7 @@ python3 dev.py test [...]        every test, on PostgreSQL 18, 16 and 15; argume
                                  `--postgres 18`, if that is given: then on that version alone
 python3 dev.py engine [...]      tests with a real container engine (root, Podman); arguments go to pytest
 python3 dev.py acceptance [...]  real migrations of other people's packages; arguments go to pytest
-python3 dev.py lint              ruff, mypy for each platform, import contracts
+python3 dev.py lint              ruff, mypy for each platform, import contracts, the documents as a site
 python3 dev.py bench start       how long a session takes to start; further arguments go to bench/start.py
 python3 dev.py bench restore     how long it takes to undo a test; further arguments go to bench/restore/run.py
 python3 dev.py bench proof       what proving a restore costs; further arguments go to bench/restore/proof.py
@@ -21,7 +21,9 @@ python3 dev.py sqlalchemy 2.0    the tests that it concerns, with another versio
                                  pytest
 python3 dev.py mutate [...]      breaks each branch of the restore: some test must notice; -k WORD chooses
 python3 dev.py crashes [...]     kills processes of runs at random moments (root, Linux): nothing may be lost or hang
-python3 dev.py docs              links and examples in the documents
+python3 dev.py bench record      several of these, with machine and date, for the page of benchmarks
+python3 dev.py docs [--write]    the documents: the site, built strictly into build/site, links, examples, and the pages
+                                 made of the code, which --write makes anew
 python3 dev.py pin               write constraints.txt anew, with the newest versions that pyproject.toml allows
 
 The first of them makes an environment in .venv, which takes about a minute. It is made again when what belongs in it
@@ -56,11 +58,14 @@ OLDEST_PYTHON = (3, 11)
 GUIDE = "pytest backend/tests/integration --cov=backend.services.orchestrator --cov-report=term-missing --cov-branch"
 PLATFORMS = ("linux", "darwin", "win32")
 BENCHES = {
+    "record": "bench/record.py",
     "start": "bench/start.py", "restore": "bench/restore/run.py", "workers": "bench/workers/run.py",
     "report": "bench/report.py", "proof": "bench/restore/proof.py", "session": "bench/restore/session.py",
     "fresh": "bench/restore/fresh.py", "layers": "bench/restore/layers.py",
     "schema-coverage": "bench/schema_coverage.py",
 }  # fmt: skip
+# What says that a page in docs/ is not what the code says.
+MADE_PAGES = ["python", "-m", "docs.generate", "--check"]
 ENGINE_MISSING = f"""
 {"!" * 80}
 THE TESTS OF THE SOURCE docker WERE NOT RUN: there is no container engine here.
@@ -139,8 +144,9 @@ def lint(_: list[str]) -> int:
     commands = [["ruff", "check"], ["ruff", "format", "--check"]]
     # A cache for each platform: with one for all, each run would throw away what the last one found.
     commands += [["mypy", "--platform", platform, "--cache-dir", f".mypy_cache/{platform}"] for platform in PLATFORMS]
-    commands += [["lint-imports", "--no-logo"]]
-    return summarise({" ".join(command[:3]): run(command) for command in commands})
+    commands += [["lint-imports", "--no-logo"], MADE_PAGES]
+    statuses = {" ".join(command[:3]): run(command) for command in commands}
+    return summarise({**statuses, "mkdocs build --strict": build_site()})
 
 
 def bench(arguments: list[str]) -> int:
@@ -173,9 +179,25 @@ def crashes(arguments: list[str]) -> int:
     return run(["python", "-m", "tests.crashes", *arguments])
 
 
-def docs(_: list[str]) -> int:
-    """Check the documents."""
-    return run(["pytest", "tests/packaging/test_documents.py"])
+def docs(arguments: list[str]) -> int:
+    """Check the documents and build the site; with --write, make the pages anew that are made of the code."""
+    if arguments == ["--write"]:
+        return run(["python", "-m", "docs.generate"])
+    if arguments:
+        raise Problem("what to do with the documents", shlex.join(arguments), "python3 dev.py docs", "or with --write")
+    return summarise(
+        {
+            "pages made of the code": run(MADE_PAGES),
+            "mkdocs build --strict": build_site(),
+            "links and examples": run(["pytest", "tests/packaging/test_documents.py", "tests/documents"]),
+        }
+    )
+
+
+def build_site() -> int:
+    """Build the site; a link that leads nowhere is an error."""
+    # What its theme says of the next MkDocs is no business of a build,.
+    return run(["mkdocs", "build", "--strict", "--quiet"], NO_MKDOCS_2_WARNING="1")
 
 
 def pin(_: list[str]) -> int:
@@ -198,7 +220,7 @@ VERBS = {
     "mutate": mutate, "crashes": crashes, "docs": docs, "pin": pin,
     "sqlalchemy": sqlalchemy,
 }  # fmt: skip
-WITH_ARGUMENTS = ("test", "engine", "acceptance", "bench", "mutate", "crashes", "sqlalchemy")
+WITH_ARGUMENTS = ("test", "engine", "acceptance", "bench", "mutate", "crashes", "docs", "sqlalchemy")
 
 
 # The environment

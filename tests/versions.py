@@ -25,9 +25,9 @@ VERSIONS = (18, 16, 15)
 DEBIANS, PACKAGE = 15, "postgresql-15"
 # What is tested on the first version alone.
 ONCE = (
-    "tests/cli", "tests/crashes", "tests/diagnosis", "tests/examples", "tests/packaging", "tests/report",
-    "tests/scaffold", "tests/settings", "tests/verify/test_code_coverage.py", "tests/verify/test_skips.py",
-    "tests/verify/test_sqlite_guard.py", "tests/verify/test_sqlite_guard_runs.py",
+    "tests/cli", "tests/crashes", "tests/diagnosis", "tests/documents", "tests/examples", "tests/packaging",
+    "tests/report", "tests/scaffold", "tests/settings", "tests/verify/test_code_coverage.py",
+    "tests/verify/test_skips.py", "tests/verify/test_sqlite_guard.py", "tests/verify/test_sqlite_guard_runs.py",
     "tests/verify/test_sqlite_guard_tools.py",
 )  # fmt: skip
 # One worker more than there are processors, as tests also wait; each has servers of its own, and many would fight for

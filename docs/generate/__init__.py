@@ -1,0 +1,1 @@
+"""Makes the pages that tell what the code has, and helps MkDocs."""
