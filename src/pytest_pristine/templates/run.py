@@ -121,7 +121,7 @@ class Run:
                         Copy(at, self._url, mark, template, wanted, oid, session=self._session, rebuilds=rebuild)
                     )
             if is_first and self._target is not None:
-                    made.append(Copy(at, self._url, mark, template, wanted, oid))
+                made.append(Copy(at, self._url, mark, template, wanted, oid))
             # An application that was told where its database is does not look for it elsewhere.
             if is_first and self._target is not None and not self._reservation:
                 made[0] = self._put_in_place(made[0], self._target)
@@ -140,13 +140,15 @@ class Run:
         """
         name = names.scratch()
         with self._lock, connections.whole("to make a database for a test", self._url):
-            connection = self.anchor.alive()
+            connection, url = self.anchor.alive(), self._url.set(database=name)
             if copy_of is None:
-                databases.create(connection, name, self._mark(marks.SCRATCH), like=self._target)
+                ground = Bare(connection, self._url, self._target)
+                ground.lay(name, self._mark(marks.SCRATCH))
+                ground.equip(url)
             else:
                 sessions.end(connection, str(copy_of.database))
                 databases.create(connection, name, self._mark(marks.SCRATCH), template=str(copy_of.database))
-        return self._url.set(database=name)
+        return url
 
     @contextmanager
     def lease(self, migrator: Migrator, worker: str, *, rebuild: bool = False) -> Iterator[Workspace]:
