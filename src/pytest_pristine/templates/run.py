@@ -120,8 +120,6 @@ class Run:
                     made.append(
                         Copy(at, self._url, mark, template, wanted, oid, session=self._session, rebuilds=rebuild)
                     )
-            if is_first and self._target is not None:
-                made.append(Copy(at, self._url, mark, template, wanted, oid))
             # An application that was told where its database is does not look for it elsewhere.
             if is_first and self._target is not None and not self._reservation:
                 made[0] = self._put_in_place(made[0], self._target)
