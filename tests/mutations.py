@@ -120,8 +120,8 @@ MUTATIONS = [
     Mutation(GUIDED, "written | schema.moved", "written", TRUNCATED),
     Mutation(GUIDED, "since.is_told and wal", "wal", OPEN),
     # What was rolled back.
-    Mutation("postgres/wal.py", 'AND (stays OR {aborted} IS NOT TRUE)\n"""\n_FROM_RECORDS',
-             'AND {aborted} IS NOT TRUE\n"""\n_FROM_RECORDS', ROLLBACK.format("superuser and commits_is_rolled")),
+    Mutation("postgres/wal.py", "'Sequence') AS stays\n        FROM {functions}.pg_get_wal_block",
+             "'') AS stays\n        FROM {functions}.pg_get_wal_block", WAL.format("what_was_written")),
     Mutation("postgres/wal.py", "'aborted'", "'committed'", ROLLBACK.format("superuser and beside_it")),
     Mutation("isolation/aborted.py", "row[0] is not False", "row[0] is not None",
              ROLLBACK.format("owner and beside_it")),
