@@ -37,6 +37,7 @@ TEXTS: dict[str, tuple[str, str, object]] = {
     "migrations_process": ("inline", "child", "inline"),
     "include": ("users\n  app.*", "orders", ("users", "app.*")),
     "exclude": ("users\n  app.*", "orders", ("users", "app.*")),
+    "irreversible": ("0007\n  0009", "0008", ("0007", "0009")),
     "restore_timeout": ("1.5", "2", 1.5),
     "pool": ("3", "7", 3),
     "home": ("/a", "/b", "/a"),
