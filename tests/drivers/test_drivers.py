@@ -170,8 +170,6 @@ def test_a_driver_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, databas
 
 _PLAIN = """
     import asyncio
-import json
-import re
 
     import asyncpg
     import pg8000.dbapi
