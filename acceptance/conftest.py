@@ -19,7 +19,18 @@ from oracle import Dump
 # Seconds for one run of a project's tests.
 _RUN_SECONDS = 600
 # Passed on, these would decide which server is used or which plugins are loaded.
-_NOT_PASSED_ON = ("PRISTINE_", "PYTEST_", "TEST_DATABASE_URL", "PYTHONPATH", "AIRFLOW")
+_NOT_PASSED_ON = (
+    "PRISTINE_",
+    "PYTEST_",
+    "TEST_DATABASE_URL",
+    "PYTHONPATH",
+    "AIRFLOW",
+    "PREFECT",
+    "DAGSTER",
+    "MLFLOW",
+    "CKAN",
+    "AIIDA",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,7 @@ class Case:
         rows: The tables that hold rows before the first test, and how many; counted by hand in the revisions.
         written: The tables whose rows its tests change, at least.
         writers: How many of its tests write.
+        branch: The head that its own command goes to, where the history has several.
     """
 
     name: str
@@ -41,6 +53,7 @@ class Case:
     rows: dict[str, int]
     written: set[str]
     writers: int
+    branch: str = ""
 
 
 CASES = [
@@ -62,6 +75,50 @@ CASES = [
         written={"alembic_version", "dag_bundle", "log_template", "slot_pool",
                  "connection", "dag", "dag_tag", "variable"},
         writers=12,
+    ),
+    # Its env.py is asynchronous and ignores the URL; 17 revisions are CREATE INDEX CONCURRENTLY.
+    Case(
+        "prefect",
+        versions="prefect/server/database/_migrations/versions/postgresql",
+        revisions=120,
+        rows={"alembic_version": 1},
+        written={"alembic_version", "flow", "flow_run", "flow_run_state", "variable"},
+        writers=4,
+    ),
+    # Its own command makes the tables that the first revision alters.
+    Case(
+        "mlflow",
+        versions="mlflow/store/db_migrations/versions",
+        revisions=67,
+        rows={"alembic_version": 1, "workspaces": 1},
+        written={"alembic_version", "workspaces", "experiments", "runs", "metrics", "params", "tags"},
+        writers=5,
+    ),
+    # Its own command makes the tables of today, notes the newest revision, and which of its data migrations are done.
+    Case(
+        "dagster",
+        versions="dagster/_core/storage/alembic/versions",
+        revisions=88,
+        rows={"alembic_version": 1, "secondary_indexes": 11},
+        written={"alembic_version", "secondary_indexes", "runs", "run_tags", "kvs"},
+        writers=5,
+    ),
+    Case(
+        "ckan",
+        versions="ckan/migration/versions",
+        revisions=109,
+        rows={"alembic_version": 1},
+        written={"alembic_version", '"user"', '"group"', "system_info"},
+        writers=5,
+    ),
+    Case(
+        "aiida",
+        versions="aiida/storage/psql_dos/migrations/versions",
+        revisions=104,
+        rows={"alembic_version": 1},
+        written={"alembic_version", "db_dbuser", "db_dbnode", "db_dbsetting"},
+        writers=5,
+        branch="main_0002",
     ),
 ]  # fmt: skip
 

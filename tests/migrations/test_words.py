@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import configparser
 
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 
 from pytest_pristine.migrations import words
 
-_SOCKET = URL.create("postgresql+psycopg", "me", "p%/w", database="db", query={"host": "/run/a b"})
+_SOCKET = make_url("postgresql+psycopg://me:p%25%2Fw@/db?host=%2Frun%2Fa+b")
 
 
 def test_url_with_a_socket_can_be_put_into_a_configuration_file() -> None:
     """Applications hand their URL to configparser, to which the percent sign of an escaped slash means something."""
-    filled = words.fill("{url:postgresql}", _SOCKET.set(password="word", query={"host": "/run/sockets"}))
+    filled = words.fill("{url:postgresql}", make_url("postgresql+psycopg://me:word@/db?host=%2Frun%2Fsockets"))
     assert filled == "postgresql://me:word@/db?host=/run/sockets"
     parser = configparser.ConfigParser()
     parser.read_dict({"app": {"url": filled}})
