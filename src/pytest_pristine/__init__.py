@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_pristine.errors import PristineError
     from pytest_pristine.migrations.alembic import Alembic
+    from pytest_pristine.migrations.call import Call
     from pytest_pristine.migrations.command import Command
     from pytest_pristine.migrations.migrator import Migrator
+    from pytest_pristine.migrations.models import Models
     from pytest_pristine.migrations.sql_files import SqlFiles
     from pytest_pristine.migrations.steps import Steps
     from pytest_pristine.templates.provider import PostgresServer
@@ -19,15 +21,17 @@ if TYPE_CHECKING:
     from pytest_pristine.warnings import LeftoverWarning, PristineWarning, SchemaChangedWarning
 
 __all__ = [
-    "Alembic", "Command", "LeftoverWarning", "Migrator", "PostgresServer", "PristineError", "PristineWarning",
-    "SchemaChangedWarning", "SqlFiles", "Steps", "Workspace",
+    "Alembic", "Call", "Command", "LeftoverWarning", "Migrator", "Models", "PostgresServer", "PristineError",
+    "PristineWarning", "SchemaChangedWarning", "SqlFiles", "Steps", "Workspace",
 ]  # fmt: skip
 
 _HOMES = {
     "Alembic": "pytest_pristine.migrations.alembic",
+    "Call": "pytest_pristine.migrations.call",
     "Command": "pytest_pristine.migrations.command",
     "LeftoverWarning": "pytest_pristine.warnings",
     "Migrator": "pytest_pristine.migrations.migrator",
+    "Models": "pytest_pristine.migrations.models",
     "PostgresServer": "pytest_pristine.templates.provider",
     "PristineError": "pytest_pristine.errors",
     "PristineWarning": "pytest_pristine.warnings",

@@ -148,3 +148,23 @@ def test_an_env_py_that_may_be_right(text: str) -> None:
 def test_an_env_py_that_is_no_python() -> None:
     """An env.py with a syntax error is told with its line."""
     assert history.reason_to_doubt("def (\n") == "is no Python: invalid syntax, line 1"
+
+
+def test_steps_without_alembic(bare: Callable[..., Project]) -> None:
+    """Where no step is Alembic's nothing of it is missed, and each step is told."""
+    project = bare("alembic.ini")
+    project.write(
+        "pytest.ini", "[pytest]\npristine_migrations =\n    sql: seeds\n    command: make db\n    sql: gone\n"
+    )
+    project.write("seeds/1.sql", "SELECT 1")
+    project.write("seeds/2.sql", "SELECT 2")
+    found = [(finding["level"], finding["found"]) for finding in doctor(project).of("history")]
+    assert found[:2] == [("ok", "sql: seeds: 2 files, from 1.sql to 2.sql"), ("ok", "command: make db")]
+    assert found[2] == ("failed", "no such file or directory")
+
+
+def test_a_step_that_cannot_be_read(project: Project) -> None:
+    """A line that names nothing that can be called has failed."""
+    project.write("pytest.ini", "[pytest]\npristine_migrations = call: nothing\n")
+    (finding,) = doctor(project).of("history")
+    assert (finding["level"], finding["subject"], finding["found"]) == ("failed", "steps", "call: nothing")

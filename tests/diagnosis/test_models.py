@@ -197,3 +197,15 @@ def test_the_server_is_given_back(home: Home, project_at: Callable[[Home], Proje
     listed = call(project_at(home), PRISTINE_LINGER="0")
     assert listed.status == 0
     assert "leftovers  none" in listed.output
+
+
+def test_models_that_make_the_schema(project: Project) -> None:
+    """Tables that are made from models, beside migrations that are never run, are warned of."""
+    project.write("pytest.ini", "[pytest]\npristine_migrations = models: models:metadata\n")
+    project.write("models.py", "from sqlalchemy import *\nmetadata = MetaData()\nTable('made', metadata)\n")
+    report = full(project)
+    assert report.one("models", "migrations")["found"].startswith("the schema is made by models: models:metadata; kept")
+    assert report.tell("models", "models") == (
+        "warning", "the schema is made from them, and alembic.ini is never tested",
+        ["set pristine_migrations = alembic, which tests what production will run"],
+    )  # fmt: skip

@@ -80,3 +80,14 @@ def test_the_first_one_that_creates_it(tmp_path: Path) -> None:
 def test_a_project_without_migrations(tmp_path: Path) -> None:
     """A project without an Alembic configuration creates none: whoever needs migrations is told elsewhere."""
     assert extensions.of_project(tmp_path, settings.resolve({})) == ()
+
+
+def test_the_steps_of_a_project(tmp_path: Path) -> None:
+    """What the files of each step create is found; a step that tells nothing asks for nothing."""
+    (tmp_path / "seeds").mkdir()
+    (tmp_path / "seeds/1.sql").write_text("CREATE EXTENSION hstore;")
+    (tmp_path / "seeds/1.down.sql").write_text("CREATE EXTENSION ltree;")
+    lines = "command: make db\nsql: seeds"
+    given = settings.resolve({"PRISTINE_MIGRATIONS": lines})
+    assert extensions.of_project(tmp_path, given) == (Extension("hstore", "seeds/1.sql"),)
+    assert extensions.of_project(tmp_path, settings.resolve({"PRISTINE_MIGRATIONS": "sql: gone"})) == ()

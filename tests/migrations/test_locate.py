@@ -97,3 +97,15 @@ def test_a_directory_that_cannot_be_searched_is_not_the_end(tmp_path: Path, monk
 
     monkeypatch.setattr(locate.os, "scandir", refuse)
     assert locate.alembic_config(tmp_path, UNSET) == tmp_path / "app/alembic.ini"
+
+
+def test_a_pyproject_with_the_scripts_is_one(tmp_path: Path) -> None:
+    """A pyproject.toml that says where Alembic's scripts are is found as an alembic.ini is; any other is not."""
+    make(tmp_path, "pyproject.toml", "backend/pyproject.toml")
+    (tmp_path / "pyproject.toml").write_text("[tool.alembic]\nfile_template = 'x'\n")
+    (tmp_path / "backend/pyproject.toml").write_text("[tool.alembic]\nscript_location = 'x'\n")
+    assert locate.alembic_config(tmp_path, UNSET) == tmp_path / "backend/pyproject.toml"
+    make(tmp_path, "backend/alembic.ini")
+    assert locate.alembic_config(tmp_path, UNSET) == tmp_path / "backend/alembic.ini"
+    (tmp_path / "pyproject.toml").write_text("[tool.alembic]\nscript_location = 'x'\n")
+    assert locate.alembic_config(tmp_path, UNSET) == tmp_path / "pyproject.toml"

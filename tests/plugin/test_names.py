@@ -53,8 +53,8 @@ def test_nothing_else_is_registered() -> None:
 def test_exported_names() -> None:
     """The package exports these names and no others, and each can be imported."""
     assert pytest_pristine.__all__ == [
-        "Alembic", "Command", "LeftoverWarning", "Migrator", "PostgresServer", "PristineError", "PristineWarning",
-        "SchemaChangedWarning", "SqlFiles", "Steps", "Workspace",
+        "Alembic", "Call", "Command", "LeftoverWarning", "Migrator", "Models", "PostgresServer", "PristineError",
+        "PristineWarning", "SchemaChangedWarning", "SqlFiles", "Steps", "Workspace",
     ]  # fmt: skip
     for name in pytest_pristine.__all__:
         exported = getattr(pytest_pristine, name)

@@ -71,6 +71,16 @@ def test_passed() -> None:
     assert of(_GOOD, _GOOD) == ("passed", "at 0008 (head); Alembic finds no difference between models and database")
 
 
+def test_what_ran_besides_alembic() -> None:
+    """What ran is named; whether it is at head is said where it is known, and told as unknown where it is not."""
+    files = Evidence(ran=["sql: seeds (2 files, the last 2.sql)"])
+    assert of(files) == ("passed", "ran sql: seeds (2 files, the last 2.sql); no models are compared")
+    command = Evidence(ran=["command: make db"], doubt="a command does not tell")
+    assert of(command) == ("unknown", "ran command: make db; a command does not tell")
+    both = Evidence(["0008"], ["0008"], has_head=True, config="alembic.ini", ran=["command: make db"], doubt="none")
+    assert of(both) == ("passed", "at 0008 (head); env.py names no models; ran command: make db")
+
+
 def test_one_process_of_several() -> None:
     """One bad or unknown process is enough, and what is bad comes before what is unknown."""
     behind = Evidence(["0007"], ["0008"])

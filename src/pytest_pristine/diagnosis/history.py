@@ -9,40 +9,64 @@ from pathlib import Path
 from pytest_pristine.diagnosis import findings
 from pytest_pristine.diagnosis.context import Context
 from pytest_pristine.diagnosis.findings import Finding
-from pytest_pristine.errors import AlembicConfigError, NoAlembicConfigError
-from pytest_pristine.migrations import inspection, locate
+from pytest_pristine.errors import AlembicConfigError, MigrationError, NoAlembicConfigError
+from pytest_pristine.migrations import chosen, inspection
 from pytest_pristine.migrations.alembic import Alembic
 from pytest_pristine.migrations.inspection import History
+from pytest_pristine.migrations.sql_files import SqlFiles
 
 # Seconds that reading the history may take: every revision is imported.
 _LIMIT = 45
 _URL = "sqlalchemy.url"
 _USE_OURS = 'make env.py use config.attributes["connection"] or config.get_main_option("sqlalchemy.url")'
+_OR_NAME = "or give it the variable that it reads: pristine_migrations = alembic: NAME={url}"
 _OR_TELL = "or override apply_migrations and give Alembic(environment={...}) the variable that env.py reads"
 
 
 def check(context: Context) -> Iterator[Finding]:
-    """Look at the files, then at the history in a process of its own."""
+    """Look at the files of each step, then at the history in a process of its own."""
     try:
-        config = locate.alembic_config(context.root, context.settings.alembic_config)
-        yield findings.ok("configuration", context.shown(config))
-        migrations = of_project(context, config)
-        scripts = migrations.scripts()
+        steps = chosen.each(context.root, context.settings)
     except NoAlembicConfigError as error:
         yield findings.of_error("configuration", error, findings.WARNING)
         return
     except AlembicConfigError as error:
         yield findings.of_error("configuration", error)
         return
+    except MigrationError as error:
+        yield findings.of_error("steps", error)
+        return
+    for step in steps:
+        if isinstance(step, Alembic):
+            yield from _of_alembic(step, context)
+        elif isinstance(step, SqlFiles):
+            yield _of_files(step)
+        else:
+            yield findings.ok("step", str(step))
+
+
+def _of_alembic(migrations: Alembic, context: Context) -> Iterator[Finding]:
+    yield findings.ok("configuration", context.shown(migrations.config))
+    try:
+        scripts = migrations.scripts()
+    except AlembicConfigError as error:
+        yield findings.of_error("configuration", error)
+        return
     yield findings.ok("script directory", context.shown(scripts))
     history = inspection.history(migrations, _LIMIT)
     yield judge(history, migrations, context)
-    yield from _environment(scripts / "env.py", context)
+    # What is given a variable takes its URL from there.
+    if not migrations.environment:
+        yield from _environment(scripts / "env.py", context)
 
 
-def of_project(context: Context, config: Path) -> Alembic:
-    """The project's migrations."""
-    return Alembic(config, context.root, context.settings.alembic_target.value)
+def _of_files(step: SqlFiles) -> Finding:
+    try:
+        files = step.files()
+    except MigrationError as error:
+        return findings.of_error("step", error)
+    several = f"{len(files)} files, from {files[0].name} to {files[-1].name}"
+    return findings.ok("step", f"{step}: {files[0].name if len(files) == 1 else several}")
 
 
 def judge(history: History, migrations: Alembic, context: Context) -> Finding:
@@ -73,7 +97,7 @@ def _environment(path: Path, context: Context) -> Iterator[Finding]:
     if reason is None:
         yield findings.ok("env.py", context.shown(path))
     else:
-        yield findings.warning("env.py", f"{context.shown(path)} {reason}", _USE_OURS, _OR_TELL)
+        yield findings.warning("env.py", f"{context.shown(path)} {reason}", _USE_OURS, _OR_NAME, _OR_TELL)
 
 
 def reason_to_doubt(text: str) -> str | None:

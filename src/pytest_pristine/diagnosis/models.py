@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from pytest_pristine.diagnosis import findings, sources, suite
 from pytest_pristine.diagnosis.context import Context
 from pytest_pristine.diagnosis.findings import Finding
 from pytest_pristine.errors import AlembicConfigError, MigrationError, PristineError
 from pytest_pristine.isolation import ways
-from pytest_pristine.migrations import locate
+from pytest_pristine.migrations import chosen, locate, steps
 from pytest_pristine.migrations.alembic import Alembic
 from pytest_pristine.migrations.evidence import Evidence
+from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.migrations.models import Models
 from pytest_pristine.servers import resolver
+from pytest_pristine.settings import DEFAULT, Value
 from pytest_pristine.templates.provider import PostgresServer
 
 # Seconds for the migrations, with the comparison: they import the application, which takes up to 20 s, and the longest
@@ -24,12 +28,13 @@ _SUBJECT = "migrations"
 
 def check(context: Context) -> Iterator[Finding]:
     """Have the server, the migrated database and the comparison that a run would have."""
+    process = Value("child", DEFAULT, DEFAULT)
+    settings = replace(context.settings, migrations_process=process)
     try:
-        config = locate.alembic_config(context.root, context.settings.alembic_config)
-    except AlembicConfigError:
+        migrations = chosen.of_settings(context.root, settings, limit=_LIMIT)
+    except MigrationError:
         yield findings.ok(_SUBJECT, "none to run: see above, under Alembic")
         return
-    migrations = Alembic(config, context.root, context.settings.alembic_target.value, limit=_LIMIT)
     wanted = sources.of_project(context)
     try:
         server = resolver.resolve(context.settings, wanted)
@@ -44,12 +49,19 @@ def check(context: Context) -> Iterator[Finding]:
         postgres.server.release()
 
 
-def _migrate(context: Context, postgres: PostgresServer, migrations: Alembic) -> Iterator[Finding]:
+def _done(migrations: Migrator) -> str:
+    """What the migrations did."""
+    if isinstance(migrations, Alembic):
+        return f"they bring an empty database to {migrations.target}"
+    return "the schema is made by " + ", then ".join(map(str, steps.flat(migrations)))
+
+
+def _migrate(context: Context, postgres: PostgresServer, migrations: Migrator) -> Iterator[Finding]:
     own = suite.overrides_migrations(context)
     try:
         with postgres.migrated_database(migrations) as database:
             where = "in place" if database.template is None else f"kept as {database.template}"
-            yield findings.ok(_SUBJECT, f"they bring an empty database to {migrations.target}; {where}")
+            yield findings.ok(_SUBJECT, f"{_done(migrations)}; {where}")
             yield findings.ok("restores", ways.describe(postgres.capabilities).removeprefix("restores "))
             yield from judge(database.migrated, migrations, context)
     except MigrationError as error:
@@ -62,10 +74,15 @@ def _migrate(context: Context, postgres: PostgresServer, migrations: Alembic) ->
         yield findings.of_error("server", error)
 
 
-def judge(found: Evidence | None, migrations: Alembic, context: Context) -> Iterator[Finding]:
+def judge(found: Evidence | None, migrations: Migrator, context: Context) -> Iterator[Finding]:
     """What to say of the comparison that was made just after the migrations, perhaps in an earlier run."""
     subject = "models"
-    config = context.shown(migrations.config)
+    kinds = steps.flat(migrations)
+    alembic = next((step for step in kinds if isinstance(step, Alembic)), None)
+    if alembic is None:
+        yield _without_alembic(subject, kinds, context)
+        return
+    config = context.shown(alembic.config)
     found = found or Evidence(problem="nothing was found out")
     if found.problem:
         yield findings.warning(subject, f"they cannot be compared: {found.problem}",
@@ -80,6 +97,20 @@ def judge(found: Evidence | None, migrations: Alembic, context: Context) -> Iter
             f'alembic -c {config} revision --autogenerate -m "…"',
             "what is no business of the models: include_object in env.py leaves it out",
         )  # fmt: skip
+
+
+def _without_alembic(subject: str, kinds: Sequence[Migrator], context: Context) -> Finding:
+    """What to say where Alembic, which compares, has no part in it."""
+    if not any(isinstance(step, Models) for step in kinds):
+        return findings.ok(subject, "not compared: Alembic has no part in the migrations")
+    try:
+        unused = locate.alembic_config(context.root, context.settings.alembic_config)
+    except AlembicConfigError:
+        return findings.ok(subject, "the schema is made from them: no migrations are tested")
+    return findings.warning(
+        subject, f"the schema is made from them, and {context.shown(unused)} is never tested",
+        "set pristine_migrations = alembic, which tests what production will run",
+    )  # fmt: skip
 
 
 def _listed(found: Evidence) -> str:

@@ -206,7 +206,7 @@ class Alembic:
         if answer.problem == messages.OFFLINE:
             return OfflineOnlyError(
                 f"migrations of the database {url.database!r} with {self.config}",
-                f"env.py works as for alembic upgrade --sql alone: {said}",
+                f"env.py works for alembic upgrade --sql, where it connects to nothing, and not without: {said}",
                 [
                     "have env.py connect when context.is_offline_mode() is false, as the one of alembic init does",
                     "or alembic upgrade head --sql > schema.sql, and pristine_migrations = sql: schema.sql",

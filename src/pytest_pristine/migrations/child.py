@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from pytest_pristine.migrations.messages import Request
+from pytest_pristine.migrations.messages import Request, Task
 from pytest_pristine.migrations.surroundings import Surroundings
 
 _running: set[subprocess.Popen[bytes]] = set()
@@ -42,7 +42,7 @@ class Reply:
 
 def ask(
     module: str,
-    request: Request,
+    request: Request | Task,
     variables: Mapping[str, str],
     limit: float | None = None,
     *arguments: str,

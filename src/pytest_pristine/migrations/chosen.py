@@ -10,8 +10,10 @@ from typing import NoReturn
 from pytest_pristine.errors import StepConfigError
 from pytest_pristine.migrations import locate, words
 from pytest_pristine.migrations.alembic import Alembic
+from pytest_pristine.migrations.call import Call
 from pytest_pristine.migrations.command import Command
 from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.migrations.models import Models
 from pytest_pristine.migrations.sql_files import SqlFiles
 from pytest_pristine.migrations.steps import Steps, placed
 from pytest_pristine.migrations.surroundings import Surroundings
@@ -20,30 +22,28 @@ from pytest_pristine.settings import INI, Settings, Value
 INLINE = "inline"
 
 
-def of_settings(root: Path, settings: Settings, surroundings: Surroundings | None = None) -> Migrator:
+def of_settings(
+    root: Path, settings: Settings, surroundings: Surroundings | None = None, limit: float | None = None
+) -> Migrator:
     """The project's migrations.
 
     Args:
         root: pytest's root directory.
         settings: The settings.
         surroundings: Those of the process for which they are run, where it is not this one.
+        limit: Seconds after which each of their processes is ended.
 
     Raises:
         AlembicConfigError: There is no alembic.ini, or there are several.
         StepConfigError: A line cannot be read.
     """
     steps = each(root, settings)
-    return placed(steps[0] if len(steps) == 1 else Steps(*steps), root, surroundings)
+    return placed(steps[0] if len(steps) == 1 else Steps(*steps), root, surroundings, limit)
 
 
 def each(root: Path, settings: Settings) -> list[Migrator]:
     """The steps. Arguments and errors are those of `of_settings`."""
     return [_step(line, root, settings) for line in settings.migrations.value]
-
-
-def kinds(settings: Settings) -> list[str]:
-    """The kinds of the steps: `alembic`, `sql`."""
-    return [_kind(line) for line in settings.migrations.value]
 
 
 def _kind(line: str) -> str:
@@ -97,6 +97,25 @@ def _sql(about: str, root: Path, settings: Settings) -> SqlFiles:  # noqa: ARG00
     return SqlFiles(about, root=root)
 
 
+def _call(about: str, root: Path, settings: Settings) -> Call:
+    target, *arguments = words.split(about)
+    _check_target(target)
+    inline = settings.migrations_process.value == INLINE
+    return Call(target, tuple(arguments) or ("{url}",), inline=inline, root=root)
+
+
+def _models(about: str, root: Path, settings: Settings) -> Models:
+    _check_target(about.rsplit(maxsplit=1)[-1])
+    inline = settings.migrations_process.value == INLINE
+    return Models(about, settings.extensions.value or (), inline=inline, root=root)
+
+
+def _check_target(target: str) -> None:
+    module, colon, name = target.partition(":")
+    if not (module and colon and name):
+        raise ValueError("package.module:name")
+
+
 _MAKERS: dict[str, Callable[[str, Path, Settings], Migrator]] = {
-    "alembic": _alembic, "sql": _sql, "command": _command,
+    "alembic": _alembic, "sql": _sql, "command": _command, "call": _call, "models": _models,
 }  # fmt: skip

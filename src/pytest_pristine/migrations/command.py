@@ -13,12 +13,12 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import StepConfigError, StepFailedError, StrayMigrationError
-from pytest_pristine.migrations import child, fingerprint, tree, words
+from pytest_pristine.errors import StepConfigError, StepFailedError
+from pytest_pristine.migrations import arrival, child, fingerprint, tree, words
 from pytest_pristine.migrations.evidence import Evidence, Migrated
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.surroundings import Surroundings
-from pytest_pristine.postgres import connections, contents, extensions, names, urls
+from pytest_pristine.postgres import names, urls
 
 # What most applications and tools read. One that was exported for development must not lead the command there.
 _USUAL = "DATABASE_URL"
@@ -89,7 +89,15 @@ class Command:
             StepFailedError: It ended with another status than 0.
             StrayMigrationError: It left an empty database empty.
         """
-        before = _contents(url)
+        remedy = [
+            "give it the URL in the way in which it takes it: {url} stands for it, in an argument or variable",
+            f"in the ini file: pristine_migrations = command: NAME={{url}} {' '.join(self._words)}",
+        ]
+        with arrival.expected(url, str(self), remedy):
+            self._run(url)
+        return Migrated({}, Evidence(ran=[str(self)], doubt=_DOUBT))
+
+    def _run(self, url: URL) -> None:
         environ = self._environ(url)
         command = [self._program(environ), *(words.fill(word, words.plain(url)) for word in self._words[1:])]
         try:
@@ -104,16 +112,6 @@ class Command:
                 f"it {how}" + (f"\nits output:\n{said}" if said else ", and printed nothing"),
                 ["mend what it says", f"it is run in {self._root()}, and finds the database in {_USUAL} and PGHOST, …"],
             )
-        if before[0] is None and _contents(url) == before:
-            raise StrayMigrationError(
-                f"the schema that {self} makes in the database {url.database!r}",
-                "it ended with status 0 and left the database empty: it works on another one, or did nothing",
-                [
-                    "give it the URL in the way in which it takes it: {url} stands for it, in an argument or variable",
-                    f"in the ini file: pristine_migrations = command: NAME={{url}} {' '.join(self._words)}",
-                ],
-            )
-        return Migrated({}, Evidence(ran=[str(self)], doubt=_DOUBT))
 
     @property
     def _parts(self) -> tuple[dict[str, str], list[str]]:
@@ -179,9 +177,3 @@ class Command:
             f"to make the schema with {self}", found,
             ["install it, or give its path relative to the project's root; there is no shell"],
         )  # fmt: skip
-
-
-def _contents(url: URL) -> tuple[str | None, frozenset[str]]:
-    """What is in the database, and the extensions there."""
-    with connections.connect(url, "look") as connection:
-        return contents.describe(connection), extensions.installed(connection)

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, event, pool
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from pytest_pristine.migrations import steering
+from pytest_pristine.migrations import failing, guarding, steering
 from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.migrations.messages import Request
 from pytest_pristine.postgres import urls
@@ -83,7 +83,7 @@ def compare(request: Request) -> Evidence:
                 script.run_env()
         except DBAPIError as error:
             # It would do again what it did after the migrations; all was seen by then.
-            if not (look.seen and _state(error) == _READ_ONLY_SQL_TRANSACTION):
+            if not (look.seen and failing.state(error) == _READ_ONLY_SQL_TRANSACTION):
                 raise
     at, heads = _revisions(script, look.current), _revisions(script, [_ends(request.target)])
     return Evidence(
@@ -112,7 +112,7 @@ def _revisions(script: ScriptDirectory, names: Iterable[str]) -> set[str]:
 def _looking_only(request: Request) -> Iterator[None]:
     """Have SQLAlchemy connect to our database alone, in sessions that can only read."""
     hears: list[tuple[Any, str, Callable[..., Any], dict[str, bool]]] = [
-        (Engine, "do_connect", steering.guard(make_url(request.url)), {}),
+        (Engine, "do_connect", guarding.guard(make_url(request.url)), {}),
         (pool.Pool, "connect", _restrict, {}),
         (Engine, "before_cursor_execute", _pass_over, {"retval": True}),
     ]
@@ -136,11 +136,6 @@ def _restrict(connection: Any, _: object) -> None:  # noqa: ANN401 - a connectio
 def _pass_over(*what: Any) -> tuple[str, Any]:  # noqa: ANN401 - SQLAlchemy's listeners are untyped
     _, _, statement, parameters, *_ = what
     return (_NOTHING, ()) if _IF_NEED_BE.match(statement) else (statement, parameters)
-
-
-def _state(error: DBAPIError) -> str:
-    # psycopg and asyncpg have the one, psycopg2 the other.
-    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
 
 
 def describe(differences: Iterable[Any]) -> Iterator[tuple[str, str]]:

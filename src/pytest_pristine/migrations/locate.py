@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_pristine.errors import AlembicConfigError, NoAlembicConfigError
+from pytest_pristine.migrations import configuration
 from pytest_pristine.settings import Value
 
-NAME = "alembic.ini"
+NAME = configuration.INI
 # Directories below the root that are searched: deep enough for src/app/alembic.ini, shallow enough to be quick.
 _DEPTH = 3
 _NOT_OURS = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
@@ -17,6 +18,8 @@ _NOT_OURS = frozenset({"node_modules", "site-packages", "__pycache__", "build", 
 
 def alembic_config(root: Path, setting: Value[str | None]) -> Path:
     """The project's alembic.ini: the one that is set, else the root's, the only one below it, or the nearest above it.
+
+    A pyproject.toml that says where Alembic's scripts are counts as one.
 
     Args:
         root: pytest's root directory.
@@ -33,19 +36,28 @@ def alembic_config(root: Path, setting: Value[str | None]) -> Path:
                 [f"correct {setting.origin}; it is relative to {root}"],
             )  # fmt: skip
         return path
-    if (root / NAME).is_file():
-        return root / NAME
+    own = _config_in(root)
+    if own is not None:
+        return own
     found = list(_search(root, _DEPTH))
     if len(found) == 1:
         return found[0]
     if found:
         raise _several(root, found)
     # Without an ini file pytest's root is the directory of the tests that were named.
-    above = (parent / NAME for parent in root.parents)
+    above = filter(None, map(_config_in, root.parents))
     try:
-        return next(path for path in above if path.is_file())
+        return next(above)
     except StopIteration:
         raise _none(root) from None
+
+
+def _config_in(directory: Path) -> Path | None:
+    """The configuration in a directory: alembic.ini, or a pyproject.toml that says where the scripts are."""
+    if _is_there(directory / NAME):
+        return directory / NAME
+    toml = directory / configuration.TOML
+    return toml if _is_there(toml) and "script_location" in configuration.of_toml(toml) else None
 
 
 def _search(directory: Path, depth: int) -> Iterator[Path]:
@@ -59,8 +71,9 @@ def _search(directory: Path, depth: int) -> Iterator[Path]:
         below = directory / name
         if name.startswith(".") or name in _NOT_OURS or _is_there(below / "pyvenv.cfg"):
             continue
-        if _is_there(below / NAME):
-            yield below / NAME
+        config = _config_in(below)
+        if config is not None:
+            yield config
         if depth > 1:
             yield from _search(below, depth - 1)
 
@@ -77,6 +90,7 @@ def _none(root: Path) -> NoAlembicConfigError:
         [
             "set pristine_alembic_config in the ini file to its path",
             "or make one: alembic init migrations",
+            "or name what makes the schema: pristine_migrations = sql: …, command: …, call: … or models: …",
         ],
     )
 

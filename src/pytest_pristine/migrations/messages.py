@@ -7,10 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PROCESS = "pytest_pristine.migrations.upgrade"
+PERFORMING = "pytest_pristine.migrations.performing"
+
+# What is performed.
+CALL = "call"
+MODELS = "models"
 
 SEVERAL_HEADS = "several heads"
 STRAY = "stray"
 OFFLINE = "offline"
+ABSENT = "absent"
 FAILED = "failed"
 
 
@@ -44,6 +50,31 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Task:
+    """What to do.
+
+    Attributes:
+        kind: One of this module's words.
+        target: What to call, or the models: `package.module:name`.
+        directory: Where to do it.
+        root: The project's root: what lies below it is the project's own.
+        url: The database, password included.
+        modules: Modules that are imported before.
+        arguments: What is called with, password included.
+        extensions: The extensions that are created before the tables are.
+    """
+
+    kind: str
+    target: str
+    directory: str
+    root: str
+    url: str = field(repr=False)
+    modules: Sequence[str] = ()
+    arguments: Sequence[str] = field(default=(), repr=False)
+    extensions: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What happened.
 
@@ -56,6 +87,7 @@ class Answer:
         output: What they printed.
         extension: The extension that the server has not and a migration creates, if that was the problem.
         evidence: What was found after them; see `evidence`. Empty when nothing was looked at.
+        state: The code that the server gives the problem, if it is one of the server's.
     """
 
     problem: str | None
@@ -66,3 +98,4 @@ class Answer:
     output: str = ""
     extension: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
+    state: str = ""

@@ -1,24 +1,15 @@
-"""Where Alembic goes: env.py gets our database in the places where it may look, and can connect to no other."""
+"""Where Alembic goes: env.py gets our database in the places where it may look."""
 
 from __future__ import annotations
 
 import io
 from argparse import Namespace
-from collections.abc import Mapping
 from typing import Any
 
 from alembic.config import Config
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine import Connection
 
 from pytest_pristine.migrations.messages import Request
-from pytest_pristine.postgres import urls
-
-# Names of this machine that mean the same server.
-_LOOPBACK = ("127.0.0.1", "::1")
-
-
-class StrayConnectionError(Exception):
-    """A migration connects to another database than the one it was given."""
 
 
 class _Attributes(dict[str, Any]):
@@ -44,7 +35,7 @@ def config(request: Request) -> Config:
     return Config(request.ini or None, ini_section=request.section, cmd_opts=given, **of_toml)
 
 
-def configure(request: Request, connection: Connection) -> Config:
+def configure(request: Request, connection: Connection | None) -> Config:
     """The configuration with our database in the places where an env.py may look for it."""
     made = config(request)
     url = request.url.replace("%", "%%")
@@ -58,26 +49,11 @@ def configure(request: Request, connection: Connection) -> Config:
     return made
 
 
+def took_connection(config: Config) -> bool:
+    """Whether env.py looked for the connection that it was given."""
+    return isinstance(config.attributes, _Attributes) and config.attributes.seen
+
+
 def wrote_sql(config: Config) -> bool:
     """Whether env.py ran the migrations offline."""
     return isinstance(config.output_buffer, io.StringIO) and bool(config.output_buffer.getvalue())
-
-
-def guard(url: URL) -> Any:  # noqa: ANN401 - SQLAlchemy's listeners are untyped
-    """A listener that refuses every connection of SQLAlchemy's to another database, before it is made."""
-    ours = _place(urls.conninfo(url))
-
-    def refuse(dialect: Any, _record: Any, _args: Any, arguments: dict[str, Any]) -> None:  # noqa: ANN401
-        name = arguments.get("dbname") or arguments.get("database")
-        if dialect.name != "postgresql" or _place(arguments | {"dbname": name}) != ours:
-            raise StrayConnectionError(
-                f"env.py connects to the {dialect.name} database {name!r} instead; it was refused"
-            )
-
-    return refuse
-
-
-def _place(arguments: Mapping[str, Any]) -> tuple[str, int, object]:
-    """Host, port and database of a connection; what is not given is what libpq and the drivers take for it."""
-    host = str(arguments.get("host") or "localhost")
-    return ("localhost" if host in _LOOPBACK else host), int(arguments.get("port") or 5432), arguments.get("dbname")

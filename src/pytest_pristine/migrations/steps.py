@@ -10,10 +10,12 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine.migrations import evidence
 from pytest_pristine.migrations.alembic import Alembic
+from pytest_pristine.migrations.call import Call
 from pytest_pristine.migrations.command import Command
 from pytest_pristine.migrations.evidence import KEPT, Evidence, Migrated
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.migrator import Migrator
+from pytest_pristine.migrations.models import Models
 from pytest_pristine.migrations.sql_files import SqlFiles
 from pytest_pristine.migrations.surroundings import Surroundings
 from pytest_pristine.postgres import names
@@ -92,20 +94,28 @@ def together(found: Sequence[Evidence | None]) -> Evidence | None:
     )
 
 
-def placed(migrator: Migrator, root: Path, surroundings: Surroundings | None = None) -> Migrator:
+def placed(
+    migrator: Migrator, root: Path, surroundings: Surroundings | None = None, limit: float | None = None
+) -> Migrator:
     """The migrator as it is in a project: with the project's root, where it was given none.
 
     Args:
         migrator: Ours or the project's own, which stays as it is.
         root: The project's root.
         surroundings: Those of the process for which it migrates, where it is not this one.
+        limit: Seconds after which its process is ended, where it was given none.
     """
     if isinstance(migrator, Steps):
-        return Steps(*(placed(step, root, surroundings) for step in migrator.steps))
-    if isinstance(migrator, Alembic):
-        return replace(migrator, surroundings=surroundings or migrator.surroundings)
-    if isinstance(migrator, Command):
-        return replace(migrator, root=root / (migrator.root or ""), surroundings=surroundings or migrator.surroundings)
+        return Steps(*(placed(step, root, surroundings, limit) for step in migrator.steps))
     if isinstance(migrator, SqlFiles):
         return replace(migrator, root=root / (migrator.root or ""))
-    return migrator
+    if not isinstance(migrator, Alembic | Command | Call | Models):
+        return migrator
+    moved = replace(migrator, surroundings=surroundings or migrator.surroundings, limit=migrator.limit or limit)
+    # An alembic.ini has a place of its own.
+    return moved if isinstance(moved, Alembic) else replace(moved, root=root / (moved.root or ""))
+
+
+def flat(migrator: Migrator) -> list[Migrator]:
+    """The migrators that a migrator consists of."""
+    return [each for step in migrator.steps for each in flat(step)] if isinstance(migrator, Steps) else [migrator]

@@ -10,23 +10,23 @@ import json
 import os
 import sys
 import threading
-import traceback
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from alembic import command
+from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import create_engine, event, pool
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import DBAPIError
 
-from pytest_pristine.migrations import comparison, extension_names, fingerprint
+from pytest_pristine.migrations import comparison, failing
 from pytest_pristine.migrations.evidence import Evidence
+from pytest_pristine.migrations.guarding import StrayConnectionError, guard
 from pytest_pristine.migrations.messages import FAILED, OFFLINE, SEVERAL_HEADS, STRAY, Answer, Request
-from pytest_pristine.migrations.steering import StrayConnectionError, configure, guard, wrote_sql
+from pytest_pristine.migrations.reading import Read
+from pytest_pristine.migrations.steering import configure, took_connection, wrote_sql
 from pytest_pristine.postgres import urls
 
 # Seconds that the examination after the migrations may take: env.py may wait for a lock that it has taken itself.
@@ -41,36 +41,6 @@ _VERSION_TABLES = """
 """
 
 
-class Read:
-    """Records which files and directories this process reads, until it is told to stop."""
-
-    def __init__(self) -> None:
-        self.files: set[Path] = set()
-        self.directories: set[Path] = set()
-        self.listens = True
-        sys.addaudithook(self._hear)
-
-    def stop(self) -> None:
-        """Hear no more. The hook itself cannot be removed."""
-        self.listens = False
-
-    def _hear(self, name: str, arguments: tuple[Any, ...]) -> None:
-        # Either may be given a file descriptor instead of a path: of something that was opened before.
-        if not self.listens or not arguments or not isinstance(arguments[0], str):
-            return
-        if name == "open":
-            path, _, flags = arguments
-            if not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)):
-                self.files.add(Path(path).absolute())
-        elif name in ("os.listdir", "os.scandir") and not _is_import():
-            self.directories.add(Path(arguments[0]).absolute())
-
-
-def _is_import() -> bool:
-    """Whether it is the import system that lists a directory, to find a module whose file is recorded by itself."""
-    return sys._getframe(2).f_code.co_filename.startswith("<frozen importlib")  # noqa: SLF001 - the documented way
-
-
 def run(request: Request, *, raise_errors: bool = False) -> Answer:
     """Bring the database to the target.
 
@@ -80,11 +50,14 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
     """
     url = make_url(request.url)
     read = Read()
-    refuse = guard(url)
+    tried: list[str] = []
+    refuse = guard(url, tried=tried)
     engine = create_engine(urls.synchronous(url), poolclass=pool.NullPool)
     event.listen(Engine, "do_connect", refuse)
+    config: Config | None = None
     try:
         with engine.connect() as connection:
+            tried.clear()
             config = configure(request, connection)
             script = ScriptDirectory.from_config(config)
             heads = script.get_heads()
@@ -93,7 +66,7 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
                 return Answer(SEVERAL_HEADS, f"{len(heads)} heads: {', '.join(heads)}")
             command.upgrade(config, request.target)
         if wrote_sql(config):
-            return Answer(OFFLINE, "it ran, connected to nothing, and wrote SQL")
+            return Answer(OFFLINE, "it wrote SQL all the same")
         known = {revision.revision for revision in script.walk_revisions()}
         stray = _stray(engine, known)
     except StrayConnectionError as error:
@@ -101,7 +74,9 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
     except (Exception, SystemExit) as error:
         if raise_errors:
             raise
-        return failure(error, request)
+        found = failure(error, request)
+        goes_without = config is not None and not tried and not took_connection(config) and not found.revision
+        return replace(found, problem=OFFLINE) if goes_without and _works_offline(request) else found
     finally:
         read.stop()
         engine.dispose()
@@ -109,8 +84,17 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
     if stray is not None:
         return Answer(STRAY, stray)
     # Revisions are no modules of the import system's, and may lie in several directories.
-    files = {*read.files, *revisions}
-    return Answer(None, inputs=fingerprint.record(Path(request.root), _module_files(), files, read.directories))
+    return Answer(None, inputs=read.record(Path(request.root), tuple(revisions)))
+
+
+def _works_offline(request: Request) -> bool:
+    """Whether env.py would write SQL, where it does not connect. It is run once more for it."""
+    config = configure(request, None)
+    try:
+        command.upgrade(config, request.target, sql=True)
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever the project's code raises, it does not
+        return False
+    return wrote_sql(config)
 
 
 def _stray(engine: Engine, known: set[str]) -> str | None:
@@ -129,31 +113,11 @@ def _stray(engine: Engine, known: set[str]) -> str | None:
 def failure(error: BaseException, request: Request) -> Answer:
     """The answer that an error is: what was raised, by which revision or line of the project's."""
     revision, file = _revision(error.__traceback__)
-    message = str(error.orig) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}"
-    if isinstance(error, CommandError):
-        message = str(error)
-    if isinstance(error, DBAPIError) and error.statement:
-        message += f"\nin the statement: {error.statement.strip()[:500]}"
+    message = str(error) if isinstance(error, CommandError) else failing.message(error)
     if not revision:
-        message = f"{_own_line(error.__traceback__, request)}{message}"
-    return Answer(FAILED, message, revision, _relative(file, request.root), extension=_missing_extension(error))
-
-
-def _missing_extension(error: BaseException) -> str:
-    """The extension that could not be created because the server has not got its files; empty when it is not that."""
-    if not isinstance(error, DBAPIError):
-        return ""
-    # psycopg and asyncpg have the one, psycopg2 the other.
-    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    if state not in extension_names.NOT_INSTALLED:
-        return ""
-    return next(extension_names.in_statement(error.statement or ""), "")
-
-
-def _own_line(trace: TracebackType | None, request: Request) -> str:
-    """The innermost line of the project's own in a traceback: in env.py, or in what it imports."""
-    own = [frame for frame in traceback.extract_tb(trace) if fingerprint.is_own(frame.filename, Path(request.root))]
-    return f"{_relative(own[-1].filename, request.root)}, line {own[-1].lineno}: " if own else ""
+        message = f"{failing.own_line(error.__traceback__, request.root)}{message}"
+    extension = failing.missing_extension(error)
+    return Answer(FAILED, message, revision, failing.relative(file, request.root), extension=extension)
 
 
 def _revision(trace: TracebackType | None) -> tuple[str, str]:
@@ -166,19 +130,9 @@ def _revision(trace: TracebackType | None) -> tuple[str, str]:
     return "", ""
 
 
-def _relative(file: str, root: str) -> str:
-    path = Path(file)
-    return str(path.relative_to(root)) if file and path.is_relative_to(root) else file
-
-
-def _module_files() -> list[Path]:
-    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    return [Path(file) for file in files if file and file.endswith(".py")]
-
-
 def examine(request: Request) -> Evidence:
     """What is known of the database after the migrations. Whatever keeps it from being known is told in it."""
-    config = _relative(request.config, request.root)
+    config = failing.relative(request.config, request.root)
     try:
         return replace(comparison.compare(request), config=config).brief()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the project's code raises is the answer
@@ -199,7 +153,7 @@ def main() -> None:
     read = Read()
     evidence = examine(request)
     read.stop()
-    more = fingerprint.record(Path(request.root), _module_files(), read.files, read.directories)
+    more = read.record(Path(request.root))
     _write(path, replace(answer, inputs={**answer.inputs, **more}, evidence=evidence.as_dict()))
 
 
