@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import environments
+import figures
 import oracle
 import pytest
 from oracle import Dump
@@ -135,6 +136,7 @@ class Run:
         restored: What was there after the restore, by the test's name.
         template: Oid of the template that the database was copied from.
         migration_seconds: From the request for a migrated database until it was there.
+        restore: The median of the restores, in milliseconds.
         seconds: The whole process.
     """
 
@@ -145,6 +147,7 @@ class Run:
     restored: dict[str, Dump]
     template: int
     migration_seconds: float
+    restore: float
     seconds: float
 
 
@@ -179,13 +182,33 @@ def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     cached = _run(python, project, dumps[1])
     found = Result(case, built, cached, *oracle.history(_site_packages(python) / case.versions))
     request.config.stash.setdefault(_RESULTS, []).append(found)
+    _keep(found, project)
     return found
+
+
+def _keep(found: Result, project: Path) -> None:
+    """Keep the figures for the table in the documents."""
+    requirement = (project / "requirements.txt").read_text(encoding="utf-8").splitlines()[1]
+    version = requirement.partition("==")[2]
+    row = {
+        "revisions": len(found.revisions),
+        "tables": _tables(found.built.pristine),
+        "cold": found.built.migration_seconds,
+        "warm": found.cached.migration_seconds,
+        "restore": found.cached.restore,
+    }
+    figures.keep("histories", f"{found.case.name} {version}", row)
+
+
+def _tables(dump: Dump) -> int:
+    return sum(line.startswith("CREATE TABLE ") for line in dump.definitions)
 
 
 def _run(python: Path, project: Path, dumps: Path, *arguments: str) -> Run:
     """Run a project's tests as its developer would."""
     report = dumps / "report.xml"
-    command = [str(python), "-m", "pytest", f"--dumps={dumps}", f"--junitxml={report}", *arguments]
+    command = [str(python), "-m", "pytest", f"--dumps={dumps}", f"--junitxml={report}",
+               f"--pristine-report={dumps / 'report'}", *arguments]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
     started = time.perf_counter()
     done = subprocess.run(command, cwd=project, env=environment, check=False, timeout=_RUN_SECONDS)
@@ -203,6 +226,7 @@ def _run(python: Path, project: Path, dumps: Path, *arguments: str) -> Run:
         _dumps(dumps, ".restored.sql"),
         facts["template"],
         facts["seconds"],
+        figures.median_restore(json.loads((dumps / "report" / "report.json").read_text(encoding="utf-8"))),
         seconds,
     )
 
@@ -219,9 +243,8 @@ def _site_packages(python: Path) -> Path:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Show the figures of each project."""
     for found in config.stash.get(_RESULTS, []):
-        tables = sum(line.startswith("CREATE TABLE ") for line in found.built.pristine.definitions)
         terminalreporter.write_line(
-            f"{found.case.name}: {len(found.revisions)} revisions, {tables} tables, "
+            f"{found.case.name}: {len(found.revisions)} revisions, {_tables(found.built.pristine)} tables, "
             f"{sum(found.built.pristine.filled.values())} rows; "
             f"at head in {found.built.migration_seconds:.1f} s, from the template in "
             f"{found.cached.migration_seconds:.2f} s; {len(found.built.dirty)} tests restored; "
