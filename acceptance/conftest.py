@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import environments
+import figures
 import oracle
 import pytest
 from oracle import Dump
@@ -19,7 +20,18 @@ from oracle import Dump
 # Seconds for one run of a project's tests.
 _RUN_SECONDS = 600
 # Passed on, these would decide which server is used or which plugins are loaded.
-_NOT_PASSED_ON = ("PRISTINE_", "PYTEST_", "TEST_DATABASE_URL", "PYTHONPATH", "AIRFLOW")
+_NOT_PASSED_ON = (
+    "PRISTINE_",
+    "PYTEST_",
+    "TEST_DATABASE_URL",
+    "PYTHONPATH",
+    "AIRFLOW",
+    "PREFECT",
+    "DAGSTER",
+    "MLFLOW",
+    "CKAN",
+    "AIIDA",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,7 @@ class Case:
         rows: The tables that hold rows before the first test, and how many; counted by hand in the revisions.
         written: The tables whose rows its tests change, at least.
         writers: How many of its tests write.
+        branch: The head that its own command goes to, where the history has several.
     """
 
     name: str
@@ -41,6 +54,7 @@ class Case:
     rows: dict[str, int]
     written: set[str]
     writers: int
+    branch: str = ""
 
 
 CASES = [
@@ -63,6 +77,50 @@ CASES = [
                  "connection", "dag", "dag_tag", "variable"},
         writers=12,
     ),
+    # Its env.py is asynchronous and ignores the URL; 17 revisions are CREATE INDEX CONCURRENTLY.
+    Case(
+        "prefect",
+        versions="prefect/server/database/_migrations/versions/postgresql",
+        revisions=120,
+        rows={"alembic_version": 1},
+        written={"alembic_version", "flow", "flow_run", "flow_run_state", "variable"},
+        writers=4,
+    ),
+    # Its own command makes the tables that the first revision alters.
+    Case(
+        "mlflow",
+        versions="mlflow/store/db_migrations/versions",
+        revisions=67,
+        rows={"alembic_version": 1, "workspaces": 1},
+        written={"alembic_version", "workspaces", "experiments", "runs", "metrics", "params", "tags"},
+        writers=5,
+    ),
+    # Its own command makes the tables of today, notes the newest revision, and which of its data migrations are done.
+    Case(
+        "dagster",
+        versions="dagster/_core/storage/alembic/versions",
+        revisions=88,
+        rows={"alembic_version": 1, "secondary_indexes": 11},
+        written={"alembic_version", "secondary_indexes", "runs", "run_tags", "kvs"},
+        writers=5,
+    ),
+    Case(
+        "ckan",
+        versions="ckan/migration/versions",
+        revisions=109,
+        rows={"alembic_version": 1},
+        written={"alembic_version", '"user"', '"group"', "system_info"},
+        writers=5,
+    ),
+    Case(
+        "aiida",
+        versions="aiida/storage/psql_dos/migrations/versions",
+        revisions=104,
+        rows={"alembic_version": 1},
+        written={"alembic_version", "db_dbuser", "db_dbnode", "db_dbsetting"},
+        writers=5,
+        branch="main_0002",
+    ),
 ]  # fmt: skip
 
 
@@ -78,6 +136,7 @@ class Run:
         restored: What was there after the restore, by the test's name.
         template: Oid of the template that the database was copied from.
         migration_seconds: From the request for a migrated database until it was there.
+        restore: The median of the restores, in milliseconds.
         seconds: The whole process.
     """
 
@@ -88,6 +147,7 @@ class Run:
     restored: dict[str, Dump]
     template: int
     migration_seconds: float
+    restore: float
     seconds: float
 
 
@@ -122,13 +182,33 @@ def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     cached = _run(python, project, dumps[1])
     found = Result(case, built, cached, *oracle.history(_site_packages(python) / case.versions))
     request.config.stash.setdefault(_RESULTS, []).append(found)
+    _keep(found, project)
     return found
+
+
+def _keep(found: Result, project: Path) -> None:
+    """Keep the figures for the table in the documents."""
+    requirement = (project / "requirements.txt").read_text(encoding="utf-8").splitlines()[1]
+    version = requirement.partition("==")[2]
+    row = {
+        "revisions": len(found.revisions),
+        "tables": _tables(found.built.pristine),
+        "cold": found.built.migration_seconds,
+        "warm": found.cached.migration_seconds,
+        "restore": found.cached.restore,
+    }
+    figures.keep("histories", f"{found.case.name} {version}", row)
+
+
+def _tables(dump: Dump) -> int:
+    return sum(line.startswith("CREATE TABLE ") for line in dump.definitions)
 
 
 def _run(python: Path, project: Path, dumps: Path, *arguments: str) -> Run:
     """Run a project's tests as its developer would."""
     report = dumps / "report.xml"
-    command = [str(python), "-m", "pytest", f"--dumps={dumps}", f"--junitxml={report}", *arguments]
+    command = [str(python), "-m", "pytest", f"--dumps={dumps}", f"--junitxml={report}",
+               f"--pristine-report={dumps / 'report'}", *arguments]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
     started = time.perf_counter()
     done = subprocess.run(command, cwd=project, env=environment, check=False, timeout=_RUN_SECONDS)
@@ -146,6 +226,7 @@ def _run(python: Path, project: Path, dumps: Path, *arguments: str) -> Run:
         _dumps(dumps, ".restored.sql"),
         facts["template"],
         facts["seconds"],
+        figures.median_restore(json.loads((dumps / "report" / "report.json").read_text(encoding="utf-8"))),
         seconds,
     )
 
@@ -162,9 +243,8 @@ def _site_packages(python: Path) -> Path:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Show the figures of each project."""
     for found in config.stash.get(_RESULTS, []):
-        tables = sum(line.startswith("CREATE TABLE ") for line in found.built.pristine.definitions)
         terminalreporter.write_line(
-            f"{found.case.name}: {len(found.revisions)} revisions, {tables} tables, "
+            f"{found.case.name}: {len(found.revisions)} revisions, {_tables(found.built.pristine)} tables, "
             f"{sum(found.built.pristine.filled.values())} rows; "
             f"at head in {found.built.migration_seconds:.1f} s, from the template in "
             f"{found.cached.migration_seconds:.2f} s; {len(found.built.dirty)} tests restored; "

@@ -10,6 +10,7 @@ from pathlib import Path
 
 _COPY = re.compile(r"COPY (?P<table>\S+) \(.*\) FROM stdin;")
 _COPY_END = "\\."
+_LINKS = ("revision", "down_revision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,11 @@ def history(versions: Path) -> tuple[set[str], set[str]]:
 
 
 def _assignments(path: Path) -> dict[str, object]:
-    """The constants that a script assigns on its outermost level."""
+    """The constants that say what a script is and on what it builds."""
     found: dict[str, object] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         value = getattr(node, "value", None)
-        if isinstance(target, ast.Name) and isinstance(value, ast.Constant | ast.Tuple):
+        if isinstance(target, ast.Name) and target.id in _LINKS and isinstance(value, ast.Constant | ast.Tuple):
             found[target.id] = ast.literal_eval(value)
     return found

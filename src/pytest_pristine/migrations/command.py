@@ -162,7 +162,7 @@ class Command:
         environ["PATH"] = os.pathsep.join(filter(None, [sysconfig.get_path("scripts"), environ.get("PATH")]))
         arguments = urls.conninfo(url)
         environ |= {name: str(arguments[key]) for key, name in _OF_LIBPQ.items() if key in arguments}
-        environ[_USUAL] = words.plain(url).render_as_string(hide_password=False)
+        environ[_USUAL] = words.render(words.plain(url))
         for name, value in exported.variables(self.exports, url).items():
             environ.pop(name, None)
             environ |= {} if value is None else {name: value}

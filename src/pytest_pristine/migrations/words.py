@@ -53,11 +53,20 @@ def fill(text: str, url: URL) -> str:
     def rendered(match: re.Match[str]) -> str:
         driver = match[1]
         if driver is None:
-            return url.render_as_string(hide_password=False)
+            return render(url)
         full = driver if driver.startswith(_PLAIN) else f"{_PLAIN}+{driver}"
-        return url.set(drivername=full).render_as_string(hide_password=False)
+        return render(url.set(drivername=full))
 
     return _PLACE.sub(rendered, text)
+
+
+def render(url: URL) -> str:
+    """The URL as text, password included; the slashes of a socket's directory stand as such, as a query may have them.
+
+    Many applications hand their URL to `configparser`, which takes the percent sign of `%2F` for one of its own.
+    """
+    before, mark, query = url.render_as_string(hide_password=False).partition("?")
+    return before + mark + query.replace("%2F", "/")
 
 
 def plain(url: URL) -> URL:
