@@ -116,7 +116,10 @@ def _pristine_async_engine(
 
 
 @pytest.fixture
-def postgres_async_engine(_pristine_async_engine: AsyncEngine) -> AsyncEngine:
+def postgres_async_engine(
+    _pristine_async_engine: AsyncEngine,
+    postgres_baseline: Layer,  # noqa: ARG001 - the project's own is to be set up before
+) -> AsyncEngine:
     """An SQLAlchemy `AsyncEngine` on the same database. Its connections belong to the loop that runs the test."""
     return _pristine_async_engine
 
@@ -134,7 +137,10 @@ def clean_database(
 
 @pytest.fixture
 def postgres_session(
-    request: pytest.FixtureRequest, _pristine_isolation: Equipment, postgres_engine: Engine
+    request: pytest.FixtureRequest,
+    _pristine_isolation: Equipment,
+    postgres_engine: Engine,
+    postgres_baseline: Layer,  # noqa: ARG001 - the project's own is to be set up before
 ) -> Iterator[Session]:
     """A session of SQLAlchemy's ORM. The test may commit, roll back and nest: all of it is rolled back in the end."""
     with rolling_back.session(_pristine_isolation, request.node, postgres_engine) as session:
@@ -156,6 +162,7 @@ def fresh_database(
     postgres_server: PostgresServer,
     apply_migrations: Workspace,
     _pristine_isolation: Equipment,
+    postgres_baseline: Layer,  # noqa: ARG001 - the project's own is to be set up before
 ) -> Iterator[FreshDatabase]:
     """A database of this test alone, as the migrations left it: for DDL, and whatever else cannot be shared."""
     with freshening.given(_pristine_isolation, postgres_server, apply_migrations, request.node) as database:

@@ -10,7 +10,7 @@ from psycopg import sql
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import PrivilegeError, RestoreError
-from pytest_pristine.postgres import connections, databases, extensions, locks, marks
+from pytest_pristine.postgres import connections, databases, extensions, locks, marks, properties
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
@@ -146,7 +146,8 @@ class Sealed:
             databases.create(self.connection, name, mark, template=current(self.connection, self.template).name)
 
     def equip(self, url: URL) -> frozenset[str]:
-        """Nothing is lacking."""
+        """Give it the settings that migrations made of their database, which CREATE DATABASE does not copy."""
+        properties.apply(self.connection, str(url.database), properties.read(self.connection, self.template.name))
         with connections.connect(url, "extensions") as connection:
             return extensions.installed(connection).difference(self.template.mark.created)
 
