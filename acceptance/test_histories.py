@@ -38,7 +38,9 @@ def test_every_test_left_something(result: Result) -> None:
     assert all(dump != pristine for dump in result.built.dirty.values())
     changed = set().union(*(pristine.changed(dump) for dump in result.built.dirty.values()))
     assert changed >= result.case.written
-    assert any(dump.definitions != pristine.definitions for dump in result.built.dirty.values())
+    # Prefect's identifiers are random: there is no sequence that could have moved on.
+    if any(line.startswith("CREATE SEQUENCE ") for line in pristine.definitions):
+        assert any(dump.definitions != pristine.definitions for dump in result.built.dirty.values())
     assert all(dump.schema() == pristine.schema() for dump in result.built.dirty.values())
 
 
