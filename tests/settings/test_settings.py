@@ -133,7 +133,7 @@ def test_every_name_carries_our_prefix(setting: Setting[object]) -> None:
         ("server", "sqlite", "one of auto, url, up, embedded, local, docker"),
         ("server", "", "one of auto, url, up, embedded, local, docker"),
         ("migrations", "flyway: sql", "lines of the kinds alembic, alembic: …, sql: …, command: …, call: …, models: …"),
-        ("migrations", "sql:", "lines of the kinds"),
+        ("migrations", "sql:", "lines of the kinds alembic, alembic: …, sql: …, command: …, call: …, models: …"),
         ("migrations", "", "one line or more"),
         ("migrations_process", "thread", "one of child, inline"),
         ("create_db", "maybe", "one of true, false"),

@@ -15,7 +15,7 @@ from pytest_pristine.templates.run import Run
 from pytest_pristine.templates.workspace import work_in
 from tests.templates.conftest import Schema, Templates
 
-_FOUND = Evidence(["2"], ["2"], has_head=True, names_models=True, differences=["table a: gone"], number=1)
+_FOUND = Evidence(["2"], ["2"], has_head=True, names_models=True, differences=["table a: gone"], number=1, ran=[])
 
 
 class Telling(Schema):

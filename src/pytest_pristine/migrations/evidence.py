@@ -64,6 +64,7 @@ class Evidence:
             self,
             differences=[each[:_DIFFERENCE] for each in self.differences[:KEPT]],
             problem=self.problem[:_PROBLEM],
+            ran=[each[:_DIFFERENCE] for each in self.ran],
         )
 
 
@@ -75,7 +76,7 @@ class Migrated(dict[str, str]):
 
     def __init__(self, inputs: Mapping[str, str], evidence: Evidence | None) -> None:
         super().__init__(inputs)
-        self.evidence = evidence
+        self.evidence = None if evidence is None else evidence.brief()
 
 
 def of(inputs: Mapping[str, str]) -> Evidence | None:
