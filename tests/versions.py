@@ -27,7 +27,8 @@ DEBIANS, PACKAGE = 15, "postgresql-15"
 # What is tested on the first version alone: it asks a server for nothing that a version could decide.
 ONCE = (
     "tests/cli", "tests/crashes", "tests/diagnosis", "tests/documents", "tests/examples", "tests/packaging",
-    "tests/report", "tests/scaffold", "tests/settings", "tests/verify/test_checklist.py", "tests/verify/test_code_coverage.py",
+    "tests/report", "tests/scaffold", "tests/settings", "tests/verify/test_checklist.py",
+    "tests/verify/test_code_coverage.py",
     "tests/verify/test_failures.py", "tests/verify/test_odd_ends.py", "tests/verify/test_published.py",
     "tests/verify/test_skips.py", "tests/verify/test_sqlite_guard.py", "tests/verify/test_sqlite_guard_parts.py",
     "tests/verify/test_sqlite_guard_runs.py", "tests/verify/test_sqlite_guard_tools.py", "tests/workers/test_broker.py",

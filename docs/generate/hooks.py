@@ -22,12 +22,7 @@ OUTSIDE = "repository"
 # What the navigation has of it. Whatever these pages link to is taken along.
 TAKEN = ("CHANGELOG.md", "CONTRIBUTING.md")
 # Pages that may be missing: they are left out of the navigation, and nothing is said of it.
-AWAITED = frozenset(
-    {
-        "application.md", "async.md", "baselines.md", "drivers.md", "fresh-database.md", "migration-checks.md",
-        "migrations.md", "projects.md", "session.md",
-    }
-)  # fmt: skip
+AWAITED: frozenset[str] = frozenset()
 # What a page can show or offer besides text.
 _ASSETS = (".svg", ".json")
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
