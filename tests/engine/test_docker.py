@@ -42,7 +42,7 @@ def test_a_run_in_a_container(contained: Project, engine: Engine) -> None:
     """The tests pass in a container of the guide's image, which is removed with all it held when nobody needs it."""
     run = contained.run()
     assert run.status == 0, run.output
-    assert re.search(r"^pristine: PostgreSQL 15\.\d+ \(docker, postgres:15-alpine\)$", run.output, re.MULTILINE)
+    assert re.search(r"^pristine: PostgreSQL 15\.\d+ \(docker, postgres:15-alpine\); ", run.output, re.MULTILINE)
     engine.wait_until_empty()
     assert engine.podman("volume", "ls", "--quiet").stdout == ""
 
