@@ -61,7 +61,6 @@ def test_no_server_at_all(project: Project) -> None:
     level, found, remedy = report.tell("sources", "a run uses")
     assert (level, found) == ("failed", "none: no source has a server")
     assert "up: pristine up" in remedy
-    assert report.one("sources", "embedded")["level"] == "warning"
     assert "is not version 99" in report.one("sources", "embedded")["found"]
     assert report.one("sources", "docker")["found"].startswith("none: no container engine answers: DOCKER_HOST")
 

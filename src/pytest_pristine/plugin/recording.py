@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_pristine.errors import UnreachableError
 from pytest_pristine.plugin import collection, state
 
 if TYPE_CHECKING:
@@ -180,4 +181,9 @@ def migrated(config: pytest.Config, database: Workspace) -> None:
     found = getattr(database, "migrated", None)
     from pytest_pristine.verify import migrations  # heavy, and loaded by now
 
-    of_process(config).migrated = {} if found is None else migrations.now(database.url, found.as_dict())
+    known = {} if found is None else found.as_dict()
+    try:
+        of_process(config).migrated = migrations.now(database.url, known)
+    except UnreachableError:
+        # The server died. What makes the database anew makes it as it was, or tells why it cannot.
+        of_process(config).migrated = known
