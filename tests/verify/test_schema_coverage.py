@@ -386,6 +386,26 @@ def test_what_a_session_of_others_did_counts_in_total_alone(quiet: World) -> Non
     assert ["table read", "rooms", ""] in [found["objects"][number] for number in found["touched"]]
 
 
+def test_a_client_that_comes_when_a_session_of_another_kind_ends_is_seen(
+    quiet: World, cluster: tuple[Cluster, Server]
+) -> None:
+    """The number of sessions stays as it was then, and what the client did is ascribed to no test."""
+    url = quiet.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    is_there = "SELECT FROM pg_stat_activity WHERE pid = %s"
+    with cluster[1].connect() as elsewhere:
+        with psycopg.connect(url, replication="database", autocommit=True) as walsender:
+            pid = walsender.info.backend_pid
+            assert quiet.touched() == set()
+        wait_until(lambda: elsewhere.execute(is_there, [pid]).fetchone() is None, "the walsender ends")
+        with psycopg.connect(url) as client:
+            client.execute("SELECT * FROM rooms")
+            client.commit()
+            assert quiet.touched() == set()
+            pid = client.info.backend_pid
+        wait_until(lambda: elsewhere.execute(is_there, [pid]).fetchone() is None, "the client ends")
+    assert quiet.touched() == set()
+
+
 def test_an_index_counts_when_it_serves_a_scan(world: World) -> None:
     """An index that merely keeps values unique serves none."""
     world.run("SET LOCAL enable_seqscan = off", "SELECT * FROM orders WHERE customer = 1")

@@ -30,10 +30,12 @@ _ALL_OF = sql.SQL("(SELECT string_agg(coalesce({}(o), 0)::text, ',') FROM unnest
 # To look at each session takes longer than to ask for their number. It is asked first: one that ends just then has told
 # its counts before it is gone.
 _SESSIONS = sql.SQL("pg_stat_get_db_numbackends((SELECT oid FROM pg_database WHERE datname = current_database()))")
-_OTHERS = """
-    SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND coalesce(backend_type, 'client backend') = 'client backend'
-      AND coalesce(application_name, '') NOT LIKE 'pristine: %'
+_OTHERS_AND_OURS = """
+    SELECT count(*) FILTER (WHERE NOT ours), count(*) FILTER (WHERE ours)
+    FROM (
+        SELECT coalesce(application_name, '') LIKE 'pristine: %' AS ours FROM pg_stat_activity
+        WHERE datname = current_database() AND coalesce(backend_type, 'client backend') = 'client backend'
+    ) AS clients
 """
 
 
@@ -81,7 +83,7 @@ class Counters:
     def __init__(self, connection: Connection, schema: Schema) -> None:
         self.connection = connection
         self.sessions = 0
-        # How many of the sessions that the server counts are none of others.
+        # How many of the sessions that the server counts are ours, while there are no others than clients.
         self._ours: int | None = None
         oids: dict[str, Sequence[int]] = {
             **dict.fromkeys((SCANNED, INSERTED, UPDATED, DELETED), schema.relations),
@@ -128,9 +130,12 @@ class Counters:
     def _count_sessions(self, number: int) -> None:
         if self._ours is not None and number - self._ours == self.sessions:
             return
-        row = self.connection.execute(_OTHERS, prepare=True).fetchone()
-        self.sessions = int(str(row and row[0]))
-        self._ours = number - self.sessions
+        row = self.connection.execute(_OTHERS_AND_OURS, prepare=True).fetchone()
+        if row is None:
+            raise AssertionError("an aggregate without GROUP BY has one row")
+        self.sessions, ours = int(str(row[0])), int(str(row[1]))
+        # A session about to end, or a worker of the server, is replaced unseen by a client: the number stays.
+        self._ours = ours if number == self.sessions + ours else None
 
     def _composed(self, oids: Mapping[str, Sequence[int]]) -> tuple[bytes, Mapping[str, Sequence[int]]]:
         """The query, composed once: that takes longer than asking it."""
