@@ -93,10 +93,18 @@ def _shown(parameter: inspect.Parameter) -> Any:  # noqa: ANN401 - as inspect ha
     default = parameter.default
     if default is inspect.Parameter.empty:
         return default
-    if isinstance(default, str):
-        return _Default(json.dumps(default))  # in the quotation marks that code has here
-    is_plain = default is None or isinstance(default, bool | int | float | tuple)
+    if isinstance(default, str | tuple):
+        return _Default(_quoted(default))
+    is_plain = default is None or isinstance(default, bool | int | float)
     return default if is_plain else _Default("...")
+
+
+def _quoted(value: Any) -> str:  # noqa: ANN401 - texts, and tuples of what has plain words
+    """A text in the quotation marks that code has here, and what is not one as Python shows it."""
+    if isinstance(value, tuple):
+        inner = ", ".join(map(_quoted, value))
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def _members(name: str, each: type) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,11 @@ VARIABLES = {
     "DOCKER_CONTEXT": "The docker context that it asks, in place of the active one.",
     "GITHUB_STEP_SUMMARY": "The file to which a run with `--pristine-report` adds its summary. GitHub sets it.",
     "XDG_RUNTIME_DIR": "Where the socket of Podman is looked for.",
+    "PRISTINE_INPUTS": "In a line `command: …` of `pristine_migrations`: what that command reads. It is no variable of "
+    "the run.",
     "PRISTINE_SQLITE_WATCH": "Set by a run for the processes that guarded tests start. Not to be set by hand.",
+    "PRISTINE_WORKER": "Set by a run with `pristine_export` for the workers of pytest-xdist. Not to be set by hand.",
+    "PRISTINE_INQUIRY_ANSWER": "Set by `pristine doctor` when it asks pytest for the settings. Not to be set by hand.",
 }
 _PRECEDENCE = """
 Each can be given as an option of pytest, an environment variable or an ini key (in `pytest.ini`, or under

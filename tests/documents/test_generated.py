@@ -61,14 +61,18 @@ def test_messages_are_found() -> None:
 
 def test_every_variable_is_told() -> None:
     """What the product reads from the environment is a setting, or stands among the other variables."""
-    pattern = re.compile(r'environ(?:\.get\(|\[)"([A-Z_]+)"')
-    read = {name for path in SOURCE.rglob("*.py") for name in pattern.findall(path.read_text(encoding="utf-8"))}
+    # Where it is read, or the name that it is read by.
+    pattern = re.compile(r'environ(?:\.get\(|\[)"([A-Z_]+)"|"(PRISTINE_[A-Z_]+[A-Z])"')
+    found = {match for path in SOURCE.rglob("*.py") for match in pattern.findall(path.read_text(encoding="utf-8"))}
+    read = {name for match in found for name in match if name}
     known = {setting.environ for setting in declared.ALL} | {*settings.VARIABLES}
-    # Those of pytest, coverage, terminals and libpq.
+    # Those of our own tests, pytest, pytest-xdist, coverage, terminals, libpq and the system.
     others = {
-        "COVERAGE_PROCESS_START", "NO_COLOR", "PGPASSWORD", "PYTEST_ADDOPTS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "TERM",
+        "COVERAGE_PROCESS_START", "NO_COLOR", "PATH", "PGPASSWORD", "PRISTINE_ORACLE_EXAMPLES", "PYTEST_ADDOPTS",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTEST_XDIST_TESTRUNUID", "PYTEST_XDIST_WORKER",
+        "PYTEST_XDIST_WORKER_COUNT", "PYTHONPATH", "TERM",
     }  # fmt: skip
-    assert "DOCKER_HOST" in read
+    assert {"DOCKER_HOST", "PRISTINE_WORKER"} <= read
     assert sorted(read - known - others) == []
 
 
