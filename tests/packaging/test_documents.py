@@ -13,6 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from docs.generate import fixtures
 from pytest_pristine import settings
 from pytest_pristine.cli import parser
 
@@ -86,6 +87,15 @@ def test_the_readme_has_every_setting() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = [f"| `{each.option}` | `{each.environ}` | `{each.ini}` |" for each in settings.ALL]
     assert [row for row in rows if row not in text] == []
+
+
+def test_the_readme_has_every_fixture_and_command() -> None:
+    """The README's tables have a row for each fixture and each command."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (commands,) = (each for each in parser.build()._actions if isinstance(each, argparse._SubParsersAction))
+    names = [name for name, _ in fixtures.fixtures()] + [f"pristine {name}" for name in commands.choices]
+    rows = [f"| `{name}` |" for name in names]
+    assert [row for row in rows if f"\n{row}" not in text] == []
 
 
 def test_every_command_is_documented() -> None:
