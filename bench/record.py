@@ -1,6 +1,6 @@
 """Measures, and keeps the results with the machine, the date and how busy it was, for the page of benchmarks.
 
-python bench/record.py [start workers schema-coverage report restore] [--quick]
+python bench/record.py [start workers restore session ...] [--quick]
 
 `python3 dev.py docs --write` makes docs/benchmarks.md of what is kept.
 """
@@ -47,6 +47,10 @@ ALL = {
     "workers": Measurement("workers/run.py", quick=("--quick",)),
     "schema-coverage": Measurement("schema_coverage.py", quick=("--rounds", "1", "--tests", "50")),
     "report": Measurement("report.py", quick=("--tests", "200", "--tables", "20")),
+    "proof": Measurement("restore/proof.py", quick=("--tables", "10", "--repetitions", "20")),
+    "session": Measurement("restore/session.py", quick=("--tables", "10", "--repetitions", "20")),
+    "fresh": Measurement("restore/fresh.py", quick=("--tables", "10", "--repetitions", "3")),
+    "layers": Measurement("restore/layers.py", quick=("--tables", "10", "--rows", "100", "--rounds", "1")),
     "restore": Measurement(
         "restore/run.py",
         ("--roles", "superuser", "--parts", "matrix", "bulk", "lookup", "session",
@@ -61,7 +65,9 @@ def main() -> int:
     """Measure what was asked for, or everything; gives the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="a few minutes: does it work? The results are not kept")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few minutes: does it work? Shows the results, and keeps none"
+    )
     chosen = parser.parse_args()
     unknown = [name for name in chosen.names if name not in ALL]
     if unknown:
@@ -78,9 +84,12 @@ def record(name: str, measurement: Measurement, *, quick: bool) -> int:
         load, began = os.getloadavg(), time.monotonic()
         command = [sys.executable, str(BENCH / measurement.script), *arguments, "--json", str(result)]
         status = subprocess.run(command, check=False).returncode
-        if status != 0 or quick:
+        if status != 0:
             return status
         found = json.loads(result.read_text(encoding="utf-8"))
+        if quick:
+            print(section(name, found))
+            return status
         if measurement.keeps_its_own:
             _write(BENCH / measurement.keeps_its_own, found)
             return status
@@ -91,6 +100,14 @@ def record(name: str, measurement: Measurement, *, quick: bool) -> int:
         }  # fmt: skip
         _write(RESULTS / f"{name}.json", {**facts, "result": found})
     return status
+
+
+def section(name: str, found: dict[str, object]) -> str:
+    """What the page of benchmarks would show of a result."""
+    sys.path.insert(0, str(BENCH.parent))
+    from docs.generate import benchmarks  # which stands beside us, and in no package that is installed
+
+    return "\n\n".join(benchmarks.shown(name, found))
 
 
 def machine() -> dict[str, object]:

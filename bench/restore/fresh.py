@@ -96,9 +96,9 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=40)
     parser.add_argument("--major", type=int, default=18)
     parser.add_argument("--fsync", action="store_true", help="on a server that waits for its disk, here")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as well")
     chosen = parser.parse_args()
-    found = {}
+    rows = []
     with servers.running(chosen.major, Path.cwd() if chosen.fsync or _DATA is None else _DATA) as server:
         if chosen.fsync:
             _wait_for_the_disk(server)
@@ -106,8 +106,9 @@ def main() -> None:
             print(f"\n{tables} tables, ms{'':34}  lowest   median   95/100  longest", flush=True)
             for name, times in _measure(server.world(servers.SUPERUSER), tables, chosen.repetitions):
                 print(f"  {name:<46}{times}", flush=True)
-                found[f"{tables} tables: {name}"] = asdict(times)
+                rows.append({"tables": tables, "what": name, "milliseconds": asdict(times)})
     if chosen.json is not None:
+        found = {"postgres": chosen.major, "repetitions": chosen.repetitions, "fsync": chosen.fsync, "rows": rows}
         chosen.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 

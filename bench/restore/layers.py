@@ -1,12 +1,13 @@
 """What a layer of data costs: to load it, to enter it when it was loaded before, and to go back and forth.
 
-python bench/restore/layers.py [--rounds 9] [--tables 10 100] [--rows 1000 100000] [--postgres 18]
+python bench/restore/layers.py [--rounds 9] [--tables 10 100] [--rows 1000 100000] [--postgres 18] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import json
 import statistics
 import tempfile
 import time
@@ -25,6 +26,7 @@ from pytest_pristine.loading.loader import Loader
 from pytest_pristine.postgres import capabilities, connections
 from pytest_pristine.templates.run import Run
 
+Figure = dict[str, object]
 _HERE = Path(__file__).parent
 # Seconds to wait for a lock: the default of `pristine_restore_timeout`.
 _TIMEOUT = 5.0
@@ -67,17 +69,25 @@ def main() -> None:
     parser.add_argument("--tables", type=int, nargs="+", default=[10, 100], help="default: %(default)s")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 100_000], help="default: %(default)s")
     parser.add_argument("--postgres", type=int, default=18, help="major version; default: %(default)s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as well")
     chosen = parser.parse_args()
+    figures: list[Figure] = []
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as data:  # noqa: S108 - as the product's own servers have it
         Path(data).chmod(0o711)
         with servers.running(chosen.postgres, Path(data)) as server:
             for tables in chosen.tables:
                 for rows in chosen.rows:
-                    measure(server, tables, rows, chosen.rounds)
+                    found = measure(server, tables, rows, chosen.rounds)
+                    figures += [{"tables": tables, "rows": rows, **each} for each in found]
+    if chosen.json is not None:
+        document = {"postgres": chosen.postgres, "rounds": chosen.rounds, "rows": figures}
+        chosen.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def measure(server: servers.Server, tables: int, rows: int, rounds: int) -> None:
+def measure(server: servers.Server, tables: int, rows: int, rounds: int) -> list[Figure]:
     """Measure with one number of tables and rows."""
+    found: list[Figure] = []
+    told = functools.partial(told_to, found)
     print(f"{tables} tables, {rows:,} rows in each of two layers; milliseconds: median (least, most)")
     run = Run(server.url, None, project="bench", session="bench")
     with run.lease(Tables(tables), "main") as workspace:  # type: ignore[arg-type]
@@ -106,6 +116,7 @@ def measure(server: servers.Server, tables: int, rows: int, rounds: int) -> None
         told("loading and entering it", rounds, lambda: enter(layers, next(numbers), rows))
         told("its fingerprint alone", rounds, lambda: Loader.of(first, [], _HERE))
         isolation.close()
+    return found
 
 
 def enter(layers: Layers, number: int, rows: int) -> None:
@@ -121,15 +132,23 @@ def write(client: servers.Connection) -> None:
             client.execute(f"INSERT INTO table_000{number} (email, data) VALUES (gen_random_uuid(), '{{}}')")  # type: ignore[arg-type] # noqa: S608 - a number
 
 
-def told(what: str, rounds: int, measured: Callable[[], object], before: Callable[[], object] = lambda: None) -> None:
-    """Measure something some times, and print it."""
+def told_to(
+    figures: list[Figure],
+    what: str,
+    rounds: int,
+    measured: Callable[[], object],
+    before: Callable[[], object] = lambda: None,
+) -> None:
+    """Measure something some times, print it, and add it to the figures."""
     found = []
     for _ in range(rounds):
         before()
         began = time.perf_counter()
         measured()
         found.append((time.perf_counter() - began) * 1000)
-    print(f"  {what:<56} {statistics.median(found):8.1f}  ({min(found):.1f}, {max(found):.1f})", flush=True)
+    median = statistics.median(found)
+    print(f"  {what:<56} {median:8.1f}  ({min(found):.1f}, {max(found):.1f})", flush=True)
+    figures.append({"what": what, "milliseconds": {"median": median, "lowest": min(found), "highest": max(found)}})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
-"""What a proof costs, beside the restore that it proves: `python bench/restore/proof.py [--tables 10 100 500]`."""
+"""What a proof costs, beside the restore that it proves.
+
+python bench/restore/proof.py [--tables 10 100 500] [--json FILE]
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -18,6 +22,8 @@ from pytest_pristine.postgres import capabilities, connections
 
 _DATA = Path("/dev/shm") if Path("/dev/shm").exists() else None  # noqa: S108 - a directory of its own is made in it
 _DIRTY = 3
+# What is measured: milliseconds, and parts of the time of all restores.
+_COLUMNS = ("restore", "proof", "share, always", "share, sampled", "last proof")
 # Restores before those that are measured.
 _WARM = 20
 
@@ -28,13 +34,19 @@ def main() -> None:
     parser.add_argument("--tables", type=int, nargs="+", default=[10, 100, 500, 1000])
     parser.add_argument("--repetitions", type=int, default=300)
     parser.add_argument("--major", type=int, default=18)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as well")
     chosen = parser.parse_args()
+    rows = []
     print("three dirty tables, medians in ms; the share is that of all proofs in all restores")
     print(f"{'tables':>7}{'restore':>9}{'proof':>8}{'share, always':>15}{'share, sampled':>16}{'last proof':>12}")
     with servers.running(chosen.major, _DATA or Path.cwd()) as server:
         for tables in chosen.tables:
             row = _measure(server.world(servers.SUPERUSER), tables, chosen.repetitions)
             print("{:>7}{:>9.2f}{:>8.2f}{:>14.0%} {:>15.1%} {:>11.1f}".format(tables, *row), flush=True)
+            rows.append({"tables": tables, **dict(zip(_COLUMNS, row, strict=True))})
+    if chosen.json is not None:
+        found = {"postgres": chosen.major, "repetitions": chosen.repetitions, "rows": rows}
+        chosen.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def _measure(world: servers.World, tables: int, repetitions: int) -> tuple[float, float, float, float, float]:

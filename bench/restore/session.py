@@ -1,12 +1,16 @@
-"""What a test costs that rolls back, and one that commits: `python bench/restore/session.py [--tables 10 100 500]`."""
+"""What a test costs that rolls back, and one that commits.
+
+python bench/restore/session.py [--tables 10 100 500] [--json FILE]
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +53,9 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=300)
     parser.add_argument("--major", type=int, default=18)
     parser.add_argument("--roles", nargs="+", choices=servers.ROLES, default=servers.ROLES)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as well")
     chosen = parser.parse_args()
+    rows: list[Mapping[str, object]] = []
     print(
         f"each test writes a row into each of {_DIRTY} tables and commits; medians in ms, the fastest tenth in brackets"
     )
@@ -57,10 +63,13 @@ def main() -> None:
     with servers.running(chosen.major, _DATA or Path.cwd()) as server:
         for role in chosen.roles:
             for tables in chosen.tables:
-                _measure(server.world(role), tables, chosen.repetitions)
+                rows += _measure(server.world(role), tables, chosen.repetitions)
+    if chosen.json is not None:
+        found = {"postgres": chosen.major, "repetitions": chosen.repetitions, "rows": rows}
+        chosen.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def _measure(world: servers.World, tables: int, repetitions: int) -> None:
+def _measure(world: servers.World, tables: int, repetitions: int) -> Iterator[Mapping[str, object]]:
     name = f"session_{tables}"
     world.create(name)
     with servers.connect(world.database(name)) as connection:
@@ -73,7 +82,12 @@ def _measure(world: servers.World, tables: int, repetitions: int) -> None:
     engine = create_engine(world.database(name))
     try:
         for kind in _kinds(tables):
-            _print(world.role, tables, kind, _run(isolation, engine, kind, repetitions))
+            found = _run(isolation, engine, kind, repetitions)
+            _print(world.role, tables, kind, found)
+            yield {
+                "role": world.role, "tables": tables, "test": kind.name,
+                "milliseconds": {way: _summary(steps) for way, steps in found.items()},
+            }  # fmt: skip
     finally:
         engine.dispose()
         isolation.close()
@@ -152,6 +166,12 @@ def _print(role: str, tables: int, kind: Kind, found: dict[str, dict[str, list[f
     for way, steps in found.items():
         told = "  ".join(f"{step} {_figure(seconds)}" for step, seconds in steps.items())
         print(f"{role:<10}{tables:>5} tables  {kind.name:<16}{way:<17}{told}", flush=True)
+
+
+def _summary(steps: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Medians of each step, and of all of them in one test."""
+    whole = [sum(each) for each in zip(*steps.values(), strict=True)]
+    return {name: statistics.median(seconds) * 1000 for name, seconds in {**steps, "whole": whole}.items()}
 
 
 def _figure(seconds: Sequence[float]) -> str:

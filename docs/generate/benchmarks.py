@@ -40,11 +40,15 @@ def _sections() -> Iterator[str]:
     for path in sorted((BENCH / "results").glob("*.json")):
         if path.stem not in _SHOWN:
             raise words.UndocumentedError(f"nothing shows {path.relative_to(BENCH.parent)}: add it to {__name__}")
-        title, show = _SHOWN[path.stem]
         document = _read(path)
-        yield f"## {title}"
+        yield f"## {_SHOWN[path.stem][0]}"
         yield _taken(document)
-        yield from show(document["result"])
+        yield from shown(path.stem, document["result"])
+
+
+def shown(name: str, result: Mapping[str, Any]) -> Iterator[str]:
+    """What the page shows of a result that a benchmark has just found; of restores, what is aimed at."""
+    return iter([_targets(result)]) if name == "restore" else _SHOWN[name][1](result)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -81,13 +85,17 @@ def _restores(document: Mapping[str, Any]) -> Iterator[str]:
             yield f"{what}, PostgreSQL {major}, as superuser; medians in milliseconds, by the number of tables:"
             yield _matrix([each for each in figures if _is_small(each, major, dirty)])
     yield "### What is aimed at"
+    yield _targets(document)
+    packages = ", ".join(f"{name} {version}" for name, version in sorted(document["packages"].items()))
+    yield f"With {packages}. The file [superuser.json](../bench/restore/results/superuser.json) has every figure."
+
+
+def _targets(document: Mapping[str, Any]) -> str:
     rows = [
         [each["promise"], f"{each['value']:.3g} {each['unit']}", f"at most {each['most']:g}", _verdict(each["met"])]
         for each in document["targets"]
     ]
-    yield words.table(["what", "measured", "target", ""], rows)
-    packages = ", ".join(f"{name} {version}" for name, version in sorted(document["packages"].items()))
-    yield f"With {packages}. The file [superuser.json](../bench/restore/results/superuser.json) has every figure."
+    return words.table(["what", "measured", "target", ""], rows)
 
 
 def _is_small(figure: Mapping[str, Any], major: int, dirty: int) -> bool:
@@ -164,6 +172,69 @@ def _schema_coverage(result: Mapping[str, Any]) -> Iterator[str]:
     yield words.table(["suite", "without", "with", ""], rows)
 
 
+def _session(result: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        "A test that reads, or writes a row into each of three tables, and commits, on PostgreSQL "
+        f"{result['postgres']}: medians in milliseconds of all of it, and in brackets of what comes after the test. With "
+        "`postgres_session` that is the rollback and the restore, with `clean_database` the restore."
+    )
+    rows = [
+        [row["role"], str(row["tables"]), row["test"], *(_with_after(way) for way in row["milliseconds"].values())]
+        for row in result["rows"]
+    ]
+    ways = [f"`{way}`" for way in result["rows"][0]["milliseconds"]]
+    yield words.table(["role", "tables", "test", *ways], rows)
+
+
+def _with_after(steps: Mapping[str, float]) -> str:
+    after = steps.get("roll back", 0.0) + steps["restore"]
+    return f"{_number(steps['whole'])} ({_number(after)})"
+
+
+def _fresh(result: Mapping[str, Any]) -> Iterator[str]:
+    disk = "which waits for its disk" if result["fsync"] else "which does not wait for its disk"
+    yield (
+        f"Medians in milliseconds, and in brackets what 95 of 100 are below, by the number of tables; PostgreSQL "
+        f"{result['postgres']}, {disk}. A wait ends when the first query on the engine has its answer."
+    )
+    yield _by(result["rows"], lambda row: f"{row['tables']} tables", "most")
+
+
+def _layers(result: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"Medians in milliseconds, and in brackets the longest, by the size of the schema and of the layer; PostgreSQL "
+        f"{result['postgres']}."
+    )
+    yield _by(result["rows"], lambda row: f"{row['tables']} tables, {row['rows']:,} rows", "highest")
+
+
+def _by(rows: list[Mapping[str, Any]], column: Callable[[Mapping[str, Any]], str], beside: str) -> str:
+    """A line for each thing that was measured, a column for each size: the median, and another figure in brackets."""
+    cells = {
+        (row["what"], column(row)): f"{_number(row['milliseconds']['median'])} ({_number(row['milliseconds'][beside])})"
+        for row in rows
+    }
+    things, sizes = (list(dict.fromkeys(key[place] for key in cells)) for place in (0, 1))
+    return words.table(["what", *sizes], [[what, *(cells.get((what, size), "") for size in sizes)] for what in things])
+
+
+def _proof(result: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"Beside the restore after a test that wrote into three tables, PostgreSQL {result['postgres']}: medians in "
+        "milliseconds. The share is what all proofs took of the time of all restores; the last proof looks at "
+        "everything."
+    )
+    rows = [
+        [
+            str(row["tables"]), _number(row["restore"]), _number(row["proof"]), f"{row['share, always']:.0%}",
+            f"{row['share, sampled']:.1%}", _number(row["last proof"]),
+        ]
+        for row in result["rows"]
+    ]  # fmt: skip
+    head = ["tables", "restore", "proof", "share, `always`", "share, `sampled`", "last proof"]
+    yield words.table(head, rows)
+
+
 def _report(result: Mapping[str, Any]) -> Iterator[str]:
     yield "The page of a run with 5,000 tests and 500 tables, in Chromium, which draws without a graphics card."
     rows = [[name, f"{result[name] / 1e6:.2f} MB"] for name in ("size of the page", "size of report.json")]
@@ -175,6 +246,10 @@ def _report(result: Mapping[str, Any]) -> Iterator[str]:
 
 _SHOWN: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
     "start": ("What a session takes to start", _start),
+    "session": ("What a session that is rolled back costs", _session),
+    "fresh": ("What a test waits for a database of its own", _fresh),
+    "layers": ("What a layer of data costs", _layers),
+    "proof": ("What it costs to prove a restore", _proof),
     "workers": ("What many workers cost and gain", _workers),
     "schema-coverage": ("What schema coverage costs", _schema_coverage),
     "report": ("How the page of the report fares", _report),
