@@ -175,8 +175,8 @@ def _schema_coverage(result: Mapping[str, Any]) -> Iterator[str]:
 def _session(result: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "A test that reads, or writes a row into each of three tables, and commits, on PostgreSQL "
-        f"{result['postgres']}: medians in milliseconds of all of it, and in brackets of what comes after the test. With "
-        "`postgres_session` that is the rollback and the restore, with `clean_database` the restore."
+        f"{result['postgres']}: medians in milliseconds of all of it, and in brackets of what comes after the test. "
+        "With `postgres_session` that is the rollback and the restore, with `clean_database` the restore."
     )
     rows = [
         [row["role"], str(row["tables"]), row["test"], *(_with_after(way) for way in row["milliseconds"].values())]

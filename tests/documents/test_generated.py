@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,38 @@ def test_a_stale_page_fails_the_check(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "docs/reference/fixtures.md is not what the code says: python3 dev.py docs --write" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_each_benchmark_that_is_kept_has_a_section() -> None:
+    """Whatever `dev.py bench record` measures is shown on the page, and the page shows nothing else."""
+    kept = {
+        name for name, each in runpy.run_path(str(ROOT / "bench/record.py"))["ALL"].items() if not each.keeps_its_own
+    }
+    assert kept == set(benchmarks._SHOWN)
+
+
+def test_figures_stand_in_their_columns() -> None:
+    """A table has a line for each thing that was measured and a column for each size; what lacks stays empty."""
+    rows = [
+        {"tables": tables, "what": what, "milliseconds": {"median": median, "most": 2 * median}}
+        for tables, what, median in ((10, "a wait", 1.5), (10, "a drop", 20.0), (100, "a wait", 3.0))
+    ]
+    _, table = benchmarks.shown("fresh", {"postgres": 18, "fsync": False, "rows": rows})
+    assert table.splitlines() == [
+        "| what | 10 tables | 100 tables |", "| --- | --- | --- |", "| a wait | 1.50 (3.00) | 3.00 (6.00) |",
+        "| a drop | 20 (40) |  |",
+    ]  # fmt: skip
+
+
+def test_what_comes_after_a_test_is_told_apart() -> None:
+    """Of a session that is rolled back the rollback counts, too; the ways stand beside each other."""
+    ways = {
+        "postgres_session": {"body": 4.0, "roll back": 0.5, "restore": 0.25, "whole": 4.75},
+        "clean_database": {"body": 3.0, "restore": 1.0, "whole": 4.0},
+    }
+    row = {"role": "owner", "tables": 10, "test": "only reads", "milliseconds": ways}
+    _, table = benchmarks.shown("session", {"postgres": 18, "rows": [row]})
+    assert table.splitlines()[-1] == "| owner | 10 | only reads | 4.75 (0.75) | 4.00 (1.00) |"
 
 
 def test_a_result_that_nothing_shows_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
