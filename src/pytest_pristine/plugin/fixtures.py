@@ -30,7 +30,7 @@ def postgres_server(request: pytest.FixtureRequest) -> PostgresServer:
 
 @pytest.fixture(scope="session")
 def apply_migrations(postgres_server: PostgresServer) -> Iterator[Workspace]:
-    """Bring this worker's database to head. Override it to migrate otherwise, or to load data on top."""
+    """Bring this worker's database to head. Override it to migrate otherwise; `postgres_baseline` loads data."""
     with postgres_server.migrated_database() as database:
         yield database
 
