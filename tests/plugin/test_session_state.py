@@ -58,6 +58,7 @@ _LEAVING = [
     "/* a word */ SET ROLE pg_monitor",
     "SELECT 1; SET app.tenant TO 'ada'",
     "SELECT set_config('app.tenant', 'eve', false)",
+    "SET/**/app.tenant = 'ann'",
     "RESET ALL",
     "LISTEN news",
     "CREATE TEMP TABLE mine (id int)",
