@@ -40,9 +40,10 @@ def keep(kind: str, name: str, figures: Mapping[str, object]) -> None:
     (directory / f"{name.partition(' ')[0]}.json").write_text(json.dumps(dated, indent=2) + "\n", encoding="utf-8")
 
 
-def median_restore(report: Mapping[str, Any]) -> float:
-    """Milliseconds that the restore after a test took, of the tests that were restored."""
-    return 1000 * statistics.median(test["restore"] for test in report["tests"] if test["restore"])
+def median_restore(report: Mapping[str, Any]) -> float | str:
+    """Milliseconds that the restore after a test took, of the tests that were restored; a dash if none was."""
+    taken = [test["restore"] for test in report["tests"] if test["restore"]]
+    return 1000 * statistics.median(taken) if taken else "-"
 
 
 def table(kind: str) -> str:

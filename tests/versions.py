@@ -27,15 +27,15 @@ DEBIANS, PACKAGE = 15, "postgresql-15"
 # What is tested on the first version alone: it asks a server for nothing that a version could decide.
 ONCE = (
     "tests/cli", "tests/crashes", "tests/diagnosis", "tests/documents", "tests/examples", "tests/packaging",
-    "tests/report", "tests/scaffold", "tests/settings", "tests/verify/test_checklist.py",
-    "tests/verify/test_code_coverage.py",
+    "tests/plugin/test_async.py", "tests/plugin/test_export.py", "tests/report", "tests/scaffold", "tests/settings",
+    "tests/verify/test_checklist.py", "tests/verify/test_code_coverage.py",
     "tests/verify/test_failures.py", "tests/verify/test_odd_ends.py", "tests/verify/test_published.py",
     "tests/verify/test_skips.py", "tests/verify/test_sqlite_guard.py", "tests/verify/test_sqlite_guard_parts.py",
     "tests/verify/test_sqlite_guard_runs.py", "tests/verify/test_sqlite_guard_tools.py", "tests/workers/test_broker.py",
     "tests/workers/test_machines.py", "tests/workers/test_together.py", "tests/workers/test_xdist.py",
 )  # fmt: skip
 # What is tested on the newest and the oldest version: a wheel's server and an installed one, not another wheel's.
-ENDS = ("tests/network", "tests/plugin", "tests/servers", "tests/workers")
+ENDS = ("tests/drivers", "tests/migrations", "tests/network", "tests/plugin", "tests/servers", "tests/workers")
 # One worker more than there are processors, as tests also wait; each has servers of its own, and many would fight for
 # the disk. One that has nothing left to do takes tests from another.
 _WORKERS = ("-n", str(min((os.cpu_count() or 1) + 1, 5)), "--dist=worksteal")

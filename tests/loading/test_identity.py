@@ -142,7 +142,32 @@ def test_which_object_is_which() -> None:
     assert digest(around(first, second, first)) != digest(around(first, second, second))
 
 
+def made(number: int) -> tuple[type, object, Callable[..., object], object]:
+    """A class, an object of a dataclass, a method of a class and a value of an enum, all made by a function."""
+
+    class Helper:
+        value = number
+
+    @dataclasses.dataclass
+    class Local:
+        def load(self, engine: object) -> object:
+            return engine, number
+
+    class Choice(enum.Enum):
+        ONE = number
+
+    return Helper, Local().load, type("Shop", (Rival,), {"load": classmethod(plain)}).load, Choice.ONE  # type: ignore[attr-defined]
+
+
+HELPER, LOCAL, METHOD, CHOICE = made(1)
 REFUSED = [
+    (around(HELPER), "the class made.<locals>.Helper, which is not found by this name in the module tests.loading"),
+    (
+        LOCAL,
+        "the object that made.<locals>.Local.load is a method of: the class made.<locals>.Local, which is not found",
+    ),
+    (METHOD, "the object that plain is a method of: the class Shop, which is not found by this name in the module"),
+    (around(CHOICE), "the class made.<locals>.Choice, which is not found by this name in the module tests.loading"),
     (
         Stateful().load,
         "the object that Stateful.load is a method of: an object of tests.loading.test_identity.Stateful",

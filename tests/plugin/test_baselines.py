@@ -70,7 +70,8 @@ def lay_out(project: Project, **layers: str) -> None:
     """Write a package for each layer of a session, and a module for each of a module: `a_b="session a, module b"`."""
     (project.path / "test_users.py").unlink()
     project.write("pytest.ini", PYTEST_INI)
-    (project.path / "loaders.py").write_text(LOADERS, encoding="utf-8")
+    # Of this test alone: what another has loaded is kept.
+    (project.path / "loaders.py").write_text(f"# {project.path}\n{LOADERS}", encoding="utf-8")
     for path, found in layers.items():
         names = found.split()
         head = (

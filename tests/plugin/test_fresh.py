@@ -352,3 +352,18 @@ def test_too_few_connections(project: Project, server: Server) -> None:
         done = run(project, tests, TEST_DATABASE_URL=text(role.set(database=owned.database)))
         assert "1 passed" in done.output, done.output
         assert "connections: of each worker 3 for fresh_database, 2 for other tests and 2 to restore" in done.message()
+
+
+def test_schema_coverage_says_that_it_does_not_see_it(project: Project) -> None:
+    """What is done there counts nowhere, which is said beside the percentage, where there was such a database."""
+    writes = """
+    def test_writes(fresh_database, postgres_engine):
+        do(fresh_database.engine, "INSERT INTO users (name) VALUES ('a')")
+    """
+    done = run(project, writes, "--pristine-schema-cov")
+    assert re.search(r"^schema coverage: 0 of \d+ objects, 0 %; not seen: what was done in fresh databases$",
+                     done.output, re.MULTILINE), done.output  # fmt: skip
+    elsewhere = writes.replace("fresh_database.engine", "postgres_engine").replace("fresh_database", "clean_database")
+    done = run(project, elsewhere, "--pristine-schema-cov")
+    assert "schema coverage: " in done.output
+    assert "not seen" not in done.output

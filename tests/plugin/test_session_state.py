@@ -58,6 +58,7 @@ _LEAVING = [
     "/* a word */ SET ROLE pg_monitor",
     "SELECT 1; SET app.tenant TO 'ada'",
     "SELECT set_config('app.tenant', 'eve', false)",
+    "SET/**/app.tenant = 'ann'",
     "RESET ALL",
     "LISTEN news",
     "CREATE TEMP TABLE mine (id int)",
@@ -160,3 +161,24 @@ def test_statements_that_leave_something(statement: str) -> None:
 def test_statements_that_leave_nothing(statement: str) -> None:
     """What ends with its transaction, or only looks like more, costs no connection."""
     assert not leaves(statement)
+
+
+def test_a_prepared_transaction(project: Project) -> None:
+    """Code under test may commit in two phases on a server of ours, and what it leaves prepared is rolled back."""
+    project.write("test_users.py", """
+        from sqlalchemy import text
+
+        def test_leaves_one(postgres_engine, clean_database):
+            with postgres_engine.connect() as connection:
+                transaction = connection.begin_twophase()
+                connection.execute(text("INSERT INTO users (name) VALUES ('ada')"))
+                transaction.prepare()
+                connection.detach()
+
+        def test_finds_none(postgres_engine, clean_database):
+            with postgres_engine.connect() as connection:
+                assert connection.scalar(text("SELECT count(*) FROM pg_prepared_xacts")) == 0
+                assert connection.scalar(text("SELECT count(*) FROM users")) == 1
+    """)  # fmt: skip
+    done = project.run("-p", "no:randomly")
+    assert "2 passed" in done.output, done.output

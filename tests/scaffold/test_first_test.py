@@ -143,7 +143,9 @@ def test_a_project_that_gets_installed(bare: Project) -> None:
 
 def test_under_strict_settings(bare: Project) -> None:
     """It passes where warnings are errors, markers and keys are strict, and tests run in several processes."""
-    bare.write("pytest.ini", "[pytest]\naddopts = --strict-markers --strict-config\nfilterwarnings = error\n")
+    strict = "addopts = --strict-markers --strict-config\nfilterwarnings = error\n"
+    # Without this pytest-asyncio, which is installed beside us, warns.
+    bare.write("pytest.ini", f"[pytest]\n{strict}asyncio_default_fixture_loop_scope = function\n")
     set_up(bare)
     passes(bare)
     passes(bare, "-n2")

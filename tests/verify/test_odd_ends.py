@@ -51,6 +51,15 @@ def test_an_interrupted_run_after_a_test_that_does_not_clean(tests: Tests) -> No
     ]
 
 
+def test_a_test_that_asks_late(tests: Tests) -> None:
+    """A test that asks for clean_database when it has written is named once, with what it did."""
+    run = tests(UNCLEAN.replace("def test_unclean(postgres_engine):", "def test_unclean(request, postgres_engine):")
+                + '        request.getfixturevalue("clean_database")\n')  # fmt: skip
+    assert offenders(run) == [
+        "test_users.py::test_unclean, before it asked for clean_database, left users 1 row, sequence users_id_seq"
+    ], run.output
+
+
 def test_a_test_that_is_run_again(tests: Tests) -> None:
     """What stood in the way of a restore is told, although the test passed when it was run again."""
     run = tests(LOCKS_ONCE, "-p", "rerunfailures", "--reruns=1", "--pristine-restore-timeout=0.2")

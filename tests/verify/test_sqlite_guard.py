@@ -447,7 +447,7 @@ def test_pytest_run_by_a_script(guarded: Guarded) -> None:
     guarded.write("tests/test_it.py", "def test_it(shelf): pass\n")
     done = finish(
         subprocess.Popen(
-            [sys.executable, "run.py", "-p", "shelf", "-p", "no:randomly"],
+            [sys.executable, "run.py", "-p", "shelf", "-p", "no:randomly", "-p", "no:asyncio"],
             cwd=guarded.path,
             env={**guarded.project.environ, "PYTHONPATH": f"{guarded.path}:{guarded.path / 'site-packages'}"},
             stdout=subprocess.PIPE,

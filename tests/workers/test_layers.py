@@ -51,7 +51,8 @@ def test_layers_of_many_workers(project: Project, dist: str) -> None:
     """Three workers that need the layers at the same time load each of them once."""
     (project.path / "test_users.py").unlink()
     project.write("pytest.ini", "[pytest]\npythonpath = .\n")
-    project.write("loaders.py", _LOADERS)
+    # Of this test alone: what another has loaded is kept.
+    project.write("loaders.py", f"{_LOADERS}\n    # {project.path}\n")
     project.write("conftest.py", _BASELINE.format(scope="session", name="s"))
     for name in "abc":
         project.write(f"test_{name}.py", dedent(_BASELINE.format(scope="module", name=name)) + dedent(

@@ -15,8 +15,8 @@ from pytest_pristine.diagnosis.findings import Finding
 
 # Our fixtures. `tests/plugin/test_names.py` holds them to be the plugin's.
 FIXTURES = (
-    "postgres_server", "apply_migrations", "postgres_url", "postgres_dsn", "postgres_engine", "postgres_async_engine",
-    "clean_database",
+    "postgres_server", "apply_migrations", "postgres_baseline", "postgres_url", "postgres_dsn", "postgres_engine",
+    "postgres_async_engine", "clean_database", "postgres_session", "postgres_async_session", "fresh_database",
 )  # fmt: skip
 # Entries of directories that are looked at: a project may share its root with far more than itself.
 _ENTRIES = 20_000

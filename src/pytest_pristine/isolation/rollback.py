@@ -9,31 +9,27 @@ from __future__ import annotations
 import contextlib
 import functools
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, Engine, NestedTransaction, RootTransaction, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction
 
-from pytest_pristine.errors import DeferredConstraintError
-from pytest_pristine.isolation import unheard
+from pytest_pristine.errors import DeferredConstraintError, DriverError
+from pytest_pristine.isolation import deferred, unheard
+from pytest_pristine.isolation.deferred import Deferral
 from pytest_pristine.postgres import said
 
 # The key under which what is known of a connection has the `Rollback` that it is of.
 _KEY = "pristine_rollback"
 # A setting that is gone with the real transaction, whoever ends it.
-_BEGIN = "SET LOCAL pristine.rollback = 'on'"
+_BEGIN = f"SELECT set_config('pristine.rollback', 'on', true), {deferred.QUERY}"
 _IS_OURS = "SELECT current_setting('pristine.rollback', true) = 'on'"
-_DEFERS = "SELECT EXISTS (SELECT FROM pg_constraint WHERE condeferrable)"
-_CHECK = "SET CONSTRAINTS ALL IMMEDIATE"
-# Every transaction begins with the constraints deferred that were made so.
-_DEFER = """
-    DO $$ DECLARE names text; BEGIN
-        SELECT string_agg(DISTINCT quote_ident(n.nspname) || '.' || quote_ident(c.conname), ', ') INTO names
-        FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.condeferred;
-        IF names IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ' || names || ' DEFERRED'; END IF;
-    END $$
-"""
+# The session's counters tell of earlier transactions, too, until it has told the server of these: as a rule that takes
+# it a second. With this it does so at the end of the transaction, before which PostgreSQL 15 knows no way.
+_FLUSH, _FIRST_WITH_FLUSH = "pg_stat_force_next_flush()", (15,)
+# The key under which a connection has that it has told.
+_HAS_TOLD = "pristine_told"
 # Rows of each table, those of savepoints that were rolled back among them.
 _WRITTEN = """
     SELECT relid::regclass || ' '
@@ -46,8 +42,8 @@ _FAILED = "25P02"
 
 # The savepoints that stand for transactions of sessions.
 _savepoints: WeakKeyDictionary[SessionTransaction, NestedTransaction] = WeakKeyDictionary()
-# Whether the database of an engine has constraints that can be deferred.
-_deferring: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
+# Engines whose connections have been found to be in a transaction when they were told to begin one.
+_engines: WeakSet[Engine] = WeakSet()
 
 
 class RolledBackSession(Session):
@@ -57,6 +53,15 @@ class RolledBackSession(Session):
         super().__init__(join_transaction_mode="create_savepoint", **further)
         self._rollback = rollback
         rollback.sessions.append(self)
+
+    @property
+    def bind(self) -> Engine | Connection | None:
+        """With what it works: its connection once it has one, the engine before. To ask for it takes none."""
+        return self._rollback.bind
+
+    @bind.setter
+    def bind(self, _: Engine | Connection | None) -> None:
+        """It is what it is; SQLAlchemy sets it at first."""
 
     def get_bind(self, *_: Any, bind: Engine | Connection | None = None, **__: Any) -> Engine | Connection:  # noqa: ANN401 - SQLAlchemy's
         """The connection in whose transaction all happens; another one for a statement that names it."""
@@ -80,6 +85,7 @@ class Rollback:
         self._engine = engine
         self._connection: Connection | None = None
         self._outer: RootTransaction | None = None
+        self._deferral = Deferral.NONE
         self.has_ended_early = False
         self.sessions: list[Session] = []
         _hear_sessions()
@@ -88,6 +94,11 @@ class Rollback:
     def is_open(self) -> bool:
         """Whether there is a connection by now, and it is alive."""
         return self._connection is not None and not self._connection.closed and not self._connection.invalidated
+
+    @property
+    def bind(self) -> Engine | Connection:
+        """The connection if there is one, else what gives it."""
+        return self._connection if self.is_open and self._connection is not None else self._engine
 
     @property
     def connection(self) -> Connection:
@@ -125,8 +136,8 @@ class Rollback:
         connection = self._connection
         if connection is None or not self.is_open:
             return "nothing"
-        if connection.dialect.is_async:
-            return "see the statements"  # to ask takes a loop that runs
+        if not self._counts(connection):
+            return "see the statements"
         try:
             rows = unheard.rows(connection, _WRITTEN)
         except self._error:
@@ -140,10 +151,13 @@ class Rollback:
             DeferredConstraintError: It violates one.
         """
         connection = self._connection
-        if connection is None or not self.is_open or not self._defers:
+        if connection is None or not self.is_open or self._deferral is Deferral.NONE:
             return
+        savepoint = connection.get_nested_transaction()
+        if savepoint is not None and not savepoint.is_active:
+            return  # a commit has failed, and nothing of what it was to commit is left
         try:
-            connection.exec_driver_sql(_CHECK)
+            deferred.check(connection)
         except DBAPIError as error:
             if (said.fields(error) or {}).get("sqlstate") == _FAILED or error.connection_invalidated:
                 return
@@ -162,10 +176,15 @@ class Rollback:
     def _begin(self) -> None:
         connection = self._engine.connect()
         try:
+            counts = self._counts(connection)
+            if counts and _HAS_TOLD not in connection.info:
+                unheard.run(connection, f"SELECT {_FLUSH}")
+                unheard.roll_back(connection)
             self._outer = connection.begin()
-            unheard.run(connection, _BEGIN)
-            if self._engine not in _deferring:
-                _deferring[self._engine] = bool(unheard.ask(connection, _DEFERS))
+            begin = f"{_BEGIN}, {_FLUSH}" if counts else _BEGIN
+            self._deferral = Deferral(unheard.rows(connection, begin)[0][1])
+            if self._engine not in _engines:
+                self._check_engine(connection)
         except BaseException:
             connection.close()
             raise
@@ -183,21 +202,22 @@ class Rollback:
                 connection.info.pop(_KEY, None)
             if self._outer is not None:
                 self._outer.close()
+        info = {} if connection.invalidated else connection.info
         connection.close()
+        info[_HAS_TOLD] = True
 
     def _release(self, connection: Connection, name: str, _: object) -> None:
         """Before a savepoint is released: where that stands for COMMIT, do what COMMIT does."""
         with contextlib.suppress(self._error):
             if self.has_ended_early or not unheard.ask(connection, _IS_OURS):
                 self._make_up(connection, name)
-        if connection.get_nested_transaction() in list(_savepoints.values()) and self._defers:
+        if connection.get_nested_transaction() in list(_savepoints.values()):
             try:
-                connection.exec_driver_sql(_CHECK)
+                deferred.check_as_commit_does(connection, self._deferral)
             except DBAPIError:
                 # SQLAlchemy takes the savepoint for gone. A COMMIT that fails leaves nothing either.
                 unheard.run(connection, f"ROLLBACK TO SAVEPOINT {name}")
                 raise
-            unheard.run(connection, _DEFER)
 
     def _roll_back(self, connection: Connection, name: str, _: object) -> None:
         """Before SQLAlchemy rolls back to a savepoint: do it, and if it is not there any more, make it."""
@@ -220,9 +240,25 @@ class Rollback:
             unheard.run(connection, "BEGIN")
             unheard.run(connection, f"SAVEPOINT {name}")
 
-    @property
-    def _defers(self) -> bool:
-        return _deferring[self._engine]
+    def _check_engine(self, connection: Connection) -> None:
+        """Check that a transaction has begun.
+
+        Raises:
+            DriverError: It has not: each statement is one of its own.
+        """
+        if not unheard.ask(connection, _IS_OURS):
+            raise DriverError(
+                "a transaction on postgres_engine, for a session that is rolled back",
+                "each statement is committed at once: the engine's isolation level is AUTOCOMMIT",
+                ["make postgres_engine without isolation_level='AUTOCOMMIT'",
+                 "or have the code under test ask for it: engine.execution_options(isolation_level='AUTOCOMMIT')"],
+            )  # fmt: skip
+        event.listen(self._engine, "checkin", lambda _, entry: entry.info.pop(_HAS_TOLD, None))
+        _engines.add(self._engine)
+
+    def _counts(self, connection: Connection) -> bool:
+        """Whether the session's counters tell what this transaction wrote. To ask takes a loop that runs, or none."""
+        return not connection.dialect.is_async and (connection.dialect.server_version_info or ()) >= _FIRST_WITH_FLUSH
 
 
 @functools.cache

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
-from pytest_pristine.errors import DeferredConstraintError
 from pytest_pristine.isolation.rollback import Rollback
 from pytest_pristine.postgres.loop_pool import LoopPool
 
@@ -36,7 +36,12 @@ class RollbackInLoop(Rollback):
         super().__init__(engine.sync_engine)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._forget: Callable[[], None] = _nothing
-        self._violation: DeferredConstraintError | None = None
+        self._error_at_end: Exception | None = None
+
+    @property
+    def bind(self) -> Engine:
+        """The engine, of which SQLAlchemy knows the asynchronous one."""
+        return self._engine
 
     def finish(self, *, failed: bool = False, keep: bool = False) -> None:
         """Do it in the loop, from outside; or tell what was found when the loop ended."""
@@ -48,8 +53,10 @@ class RollbackInLoop(Rollback):
                 asyncio.run_coroutine_threadsafe(ending, loop).result(_PATIENCE)
             else:
                 loop.run_until_complete(ending)
-        if self._violation is not None and not failed:
-            raise self._violation
+        elif self.is_open:
+            self._abandon()
+        if self._error_at_end is not None and not failed:
+            raise self._error_at_end
 
     def _begin(self) -> None:
         pool = self._engine.pool
@@ -59,8 +66,15 @@ class RollbackInLoop(Rollback):
         super()._begin()
 
     async def _finish_in_loop(self) -> None:
-        """As the loop ends. Whether the test has failed is not known yet."""
+        """As the loop ends. Whether the test has failed is not known yet, and nobody would hear of an error."""
         try:
             await greenlet_spawn(super().finish)
-        except DeferredConstraintError as error:
-            self._violation = error
+        except Exception as error:  # noqa: BLE001 - it is raised when the test is over
+            self._error_at_end = error
+
+    def _abandon(self) -> None:
+        """End the connection of a loop that was closed without a word. Nothing can be asked on it any more."""
+        pool = self._engine.pool
+        if isinstance(pool, LoopPool) and self._connection is not None:
+            pool.abandon(self._connection.connection)
+        super().finish(failed=True)

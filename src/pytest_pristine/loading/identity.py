@@ -10,6 +10,7 @@ import dataclasses
 import enum
 import functools
 import inspect
+import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, time, timedelta, tzinfo
@@ -209,11 +210,23 @@ class _Teller:
         yield f"{getattr(value, '__qualname__', 'module')} of {name}"
         module = sys.modules.get(name)
         origin = None if module is None else sources.origin(module)
+        if isinstance(value, type) and not _is_found(value, module):
+            # Two of one name may differ in what they were made of.
+            found = f"{what}: the class {value.__qualname__}, which is not found by this name in the module {name}"
+            raise self.refusal(found, "write it at the top of a module, and give its objects what tells them apart")
         if origin is not None:
             self.origins.append(origin)
             yield fingerprint.file_digest(origin.file)
         elif isinstance(value, type) and name == "__main__":
             raise self.refusal(f"{what}: the class {value.__qualname__}, which has no module", "write it in a module")
+
+
+def _is_found(value: type, module: ModuleType | None) -> bool:
+    """Whether a class is what its name says, and not one of many that a function makes."""
+    try:
+        return operator.attrgetter(value.__qualname__)(module) is value
+    except AttributeError:
+        return False
 
 
 def _told_code(code: CodeType) -> Iterator[str]:

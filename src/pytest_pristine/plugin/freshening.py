@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pristine.errors import NoTemplateError, PristineError
-from pytest_pristine.plugin import collection, recording
+from pytest_pristine.plugin import collection, covering, recording
 from pytest_pristine.warnings import LeftoverWarning
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def given(
     if equipment.pool is None:
         equipment.pool = _pool(node.config, server, workspace)
     pool = equipment.pool
+    covering.pass_over_fresh(equipment)
     fresh = pool.take(source)
     checkouts = Checkouts()
     fresh.on_engine(functools.partial(checkouts.attend, fixture="fresh_database"))

@@ -116,7 +116,7 @@ def _committed(equipment: Equipment, item: pytest.Item) -> str:
     try:
         changes = equipment.isolation.describe()
     except PristineError as error:
-        return f"it cannot be told: {error.found}"
+        return f"it cannot be told: {rolling_back.named(equipment, error.found)}"
     except Exception as error:  # noqa: BLE001 - the failure itself must be told, whatever becomes of this
         return f"it cannot be told: {str(error).strip() or type(error).__name__}"
     record = recording.of_test(item)

@@ -98,9 +98,12 @@ class Equipment:
         """
         # Fixtures that it asks for before clean_database, and that live longer as a rule, have run by now.
         own = [f"a fixture of {beginning}"] if beginning and self.recorder.count else []
-        if self.since:
-            more = f" and {len(self.since) - _NAMED} more" if len(self.since) > _NAMED else ""
-            return " or ".join([*own, f"{', '.join(self.since[:_NAMED])}{more}, without clean_database,"])
+        if beginning in self.since:
+            own = [f"{beginning}, before it asked for clean_database,"]
+        since = [test for test in self.since if test != beginning]
+        if since:
+            more = f" and {len(since) - _NAMED} more" if len(since) > _NAMED else ""
+            return " or ".join([*own, f"{', '.join(since[:_NAMED])}{more}, without clean_database,"])
         if own:
             return own[0]
         return f"something that went on after {self.restored}" if self.restored else "something before the first test"

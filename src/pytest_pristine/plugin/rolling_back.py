@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -47,12 +48,22 @@ def async_session(equipment: Equipment, node: pytest.Item, engine: AsyncEngine) 
 
     rollback = RollbackInLoop(engine)
     with _rolled_back(equipment, node, rollback):
-        yield AsyncSession(sync_session_class=RolledBackSession, rollback=rollback)
+        yield AsyncSession(engine, sync_session_class=RolledBackSession, rollback=rollback)
 
 
 def told(equipment: Equipment) -> list[str]:
     """What the test that runs wrote in sessions that are rolled back, in words."""
     return [f"in a session that is rolled back: {rollback.described()}" for rollback in equipment.rollbacks]
+
+
+def named(equipment: Equipment, found: str) -> str:
+    """A text that names sessions by their process ids, with those that are rolled back called so."""
+    from pytest_pristine.postgres.engines import PID  # loaded by now, if there is such a session
+
+    for rollback in equipment.rollbacks:
+        pid = rollback.connection.info.get(PID) if rollback.is_open else None
+        found = re.sub(rf"\bpid {pid}\b", f"pid {pid} (the session that is rolled back after the test)", found)
+    return found
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Any
 
 from psycopg import pq
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, Pool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, Pool, PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
 from pytest_pristine.errors import DriverError
@@ -74,11 +74,13 @@ class _OfLoop(AsyncAdaptedQueuePool):
 
     async def close(self) -> None:
         """In the loop: close all connections, also those that somebody forgot to give back."""
-        while self.farewells:
-            await self.farewells.pop()()
-        await greenlet_spawn(self.dispose)
-        for entry in _open(self.entries):
-            _end(entry)
+        try:
+            while self.farewells:
+                await self.farewells.pop()()
+        finally:
+            await greenlet_spawn(self.dispose)
+            for entry in _open(self.entries):
+                _end(entry)
         # A transport of asyncio's ends when the loop goes round once more.
         await asyncio.sleep(0)
 
@@ -145,6 +147,19 @@ class LoopPool(Pool):
         farewells = self._of_running_loop().farewells
         farewells.add(farewell)
         return functools.partial(farewells.discard, farewell)
+
+    def abandon(self, lent: PoolProxiedConnection) -> None:
+        """End a connection that is out, and take it back, though its loop was closed.
+
+        Args:
+            lent: The connection, as it was lent.
+        """
+        record = lent._connection_record  # noqa: SLF001 - no public way
+        reference = record.fairy_ref
+        _end(record)
+        # It is given back with this, and whoever listens hears of it.
+        record.fairy_ref = reference
+        lent.invalidate()
 
     def close(self) -> None:
         """Close all connections, in their loops where those can be run here."""

@@ -28,9 +28,9 @@ LEFT = "pristine_left"
 _BEGINNING = re.compile(
     r"""
     (?:\s|--[^\n]*\n|/\*.*?\*/)*
-    (?: SET \s (?! \s*(?:LOCAL|TRANSACTION|CONSTRAINTS)\b )
+    (?: SET (?:\s|/\*|--) (?! \s*(?:LOCAL|TRANSACTION|CONSTRAINTS)\b )
       | (?:RESET|DISCARD|LISTEN|UNLISTEN|DEALLOCATE|LOAD|DO|CALL)\b
-      | PREPARE \s (?! \s*TRANSACTION\b ) )
+      | PREPARE (?:\s|/\*|--) (?! \s*TRANSACTION\b ) )
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )

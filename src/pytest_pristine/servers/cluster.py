@@ -54,6 +54,8 @@ SETTINGS = {
     "full_page_writes": "off",
     "max_connections": "200",
     "max_wal_size": "2GB",
+    # Code under test may commit in two phases.
+    "max_prepared_transactions": "10",
     # For schema coverage, which reads in the log what other processes met. To count a call of a function takes a tenth
     # of a microsecond.
     "log_line_prefix": log_lines.PREFIX,

@@ -8,6 +8,8 @@ from typing import Any
 from pytest_pristine.verify.checklist import FAILED, PASSED, UNKNOWN, Item
 
 KEY = "schema"
+# Those are not observed: each is another database, and gone after its test.
+FRESH = "what was done in fresh databases"
 _WHOLE = 100.0
 
 
@@ -53,7 +55,8 @@ def percent(found: Mapping[str, Any]) -> float:
 
 def told(found: Mapping[str, Any]) -> str:
     """What was touched, for people: "41 of 120 objects, 34.1 %"."""
-    return f"{len(found['touched'])} of {len(found['objects'])} objects, {shown(percent(found))}"
+    unseen = f"; not seen: {FRESH}" if FRESH in found["untold"] else ""
+    return f"{len(found['touched'])} of {len(found['objects'])} objects, {shown(percent(found))}{unseen}"
 
 
 def judge(found: Mapping[str, Any], required: float | None) -> Item | None:
