@@ -109,6 +109,19 @@ def committed(place: Place, isolation: Isolation, before: str, client: Client, m
     assert place.rebuilds == 0
 
 
+def test_a_sequence_that_it_advanced(place: MakePlace) -> None:
+    """It is put back once, and not again when the transaction ends: nobody is told to have left it."""
+    made = place(SCHEMA)
+    isolation = made.isolation()
+    client = begin(made, ["INSERT INTO empty (text) VALUES ('late')"])
+    made.run("INSERT INTO other (text) VALUES ('mine')")
+    assert any("empty_id_seq" in other for other in isolation.restore().others)
+    client.execute("ROLLBACK")
+    assert not isolation.restore()
+    client.execute("SELECT nextval('empty_id_seq')")
+    assert any("empty_id_seq" in other for other in isolation.restore().others)
+
+
 @pytest.mark.parametrize("what", OPEN)
 def test_whatever_it_wrote_is_put_back(place: MakePlace, what: str) -> None:
     """What it wrote before a few restores is put back by the first one after its commit."""

@@ -7,11 +7,13 @@ unlogged tables and sequences, is asked.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from pytest_pristine.isolation.baseline import Baseline
+from pytest_pristine.isolation.catalogue import SEQUENCE
 from pytest_pristine.isolation.changes import Changes, Mark, Moment
+from pytest_pristine.isolation.freshness import EVERYTHING
 from pytest_pristine.isolation.probes import Probes
 from pytest_pristine.isolation.schema import SchemaWatch
 from pytest_pristine.postgres import snapshots, wal
@@ -59,6 +61,7 @@ class WalGuided:
         writes = self._read(since, until)
         if writes is None:
             return None
+        read = {oid for oid, _ in writes}
         writes |= self._suspects
         # What an open transaction wrote lies before the next mark, and may be committed after it.
         open_ = {snapshots.lower(xid) for xid in until.open}
@@ -69,6 +72,7 @@ class WalGuided:
         if schema.catalogues:
             return Changes(schema=schema)
         oids = {oid for oid in written | schema.moved if oid is not None and oid in self.baseline}
+        oids -= self._stands({oid for oid, _ in self._suspects} - read)
         oids |= self._always | self.probes.ask(self._unlogged, fresh)
         return self.baseline.sort(oids, large_objects=not _LARGE_OBJECTS.isdisjoint(written))
 
@@ -83,6 +87,14 @@ class WalGuided:
     def is_near(self, since: Mark, position: str) -> bool:
         """Whether the WAL between a mark and a position tells all, and takes no longer to read than asking takes."""
         return since.is_told and wal.distance(since.position, position) <= self.limit
+
+    def _stands(self, suspected: Collection[int | None]) -> set[int]:
+        """The sequences among what is merely suspected that stand where they are to stand.
+
+        They were put back when they were first found. A transaction that ends moves none.
+        """
+        sequences = [each for each in self.baseline.of_kind(SEQUENCE) if each.oid in suspected]
+        return {each.oid for each in sequences} - self.probes.ask(self.probes.asking(sequences), EVERYTHING)
 
     def _read(self, since: Mark, until: Moment) -> set[Write] | None:
         if until.writes is not None:
