@@ -8,6 +8,7 @@ nothing of it reaches the tests.
 from __future__ import annotations
 
 import cProfile
+import inspect
 import os
 import re
 import sys
@@ -257,7 +258,9 @@ class Witness:
 
     def _is_bound(self) -> bool:
         """Whether the revisions that ran now did anything that the application may decide."""
-        ran = {each.code.co_filename for each in self._profile.getstats() if isinstance(each.code, CodeType)}
+        codes = (each.code for each in self._profile.getstats() if isinstance(each.code, CodeType))
+        # A coroutine that waits for the revisions, as in an asynchronous env.py, is resumed while they wait themselves.
+        ran = {code.co_filename for code in codes if not code.co_flags & inspect.CO_COROUTINE}
         mine = [path for revision, path in self._applied if revision not in set(self.request.base)]
         revisions = {os.path.realpath(path) for _, path in self._applied}
         files = {os.path.realpath(file) for file in ran if not file.startswith("<")} - revisions  # or made of a text
