@@ -20,6 +20,7 @@ from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.templates import ground, growth
 from pytest_pristine.templates.ground import Shorter
+from pytest_pristine.templates.growth import Step
 from pytest_pristine.templates.run import Run
 from tests.conftest import Home, Server, lay_out, new_role
 from tests.migrations.conftest import History
@@ -225,7 +226,7 @@ def test_the_template_is_gone_meanwhile(shop: Shop, monkeypatch: pytest.MonkeyPa
     shop.history.revise("0003", "0002", ADDS)
     real = growth.longest
 
-    def dropping(connection: Connection, *of: Any) -> Shorter | None:  # noqa: ANN401 - as it is called
+    def dropping(connection: Connection, *of: Any) -> Step | None:  # noqa: ANN401 - as it is called
         found = real(connection, *of)
         assert found is not None
         databases.drop(connection, found.template.name)

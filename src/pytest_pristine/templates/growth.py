@@ -15,8 +15,8 @@ from pytest_pristine.postgres.databases import Database
 from pytest_pristine.templates.ground import Shorter
 
 
-def longest(connection: Connection, project: str, stem: str, history: Growing) -> Shorter | None:
-    """The template with which a history may begin, of several the one of most revisions; None where there is none."""
+def longest(connection: Connection, project: str, stem: str, history: Growing) -> Step | None:
+    """From the template with which a history may begin, of several the longest; None where there is none."""
     found = [
         (len(footing.applied), each.mark.used, each)
         for each in databases.ours(connection)
@@ -26,7 +26,7 @@ def longest(connection: Connection, project: str, stem: str, history: Growing) -
         and history.follows(each.mark.inputs, footing)
     ]
     best = max(found, key=lambda each: each[:2], default=None)
-    return None if best is None else Shorter(connection, best[-1])
+    return None if best is None else Step(history, best[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,10 @@ class Step:
 
     history: Growing
     template: Database
+
+    def ground(self, connection: Connection) -> Shorter:
+        """What the longer one is built on."""
+        return Shorter(connection, self.template)
 
     def migrate(self, url: URL) -> Migrated:
         """Apply the rest of the history to a copy of the template.

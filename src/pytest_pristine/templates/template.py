@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import psycopg
 from sqlalchemy.engine import URL
@@ -22,14 +23,16 @@ from pytest_pristine.errors import PristineError
 from pytest_pristine.migrations import evidence
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.footing import Footing
-from pytest_pristine.migrations.growing import Growing
 from pytest_pristine.migrations.migrator import Migrator
 from pytest_pristine.postgres import connections, databases, extensions, locks, marks, names, sessions
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 from pytest_pristine.postgres.marks import Mark
-from pytest_pristine.templates import growth, normalise
+from pytest_pristine.templates import normalise
 from pytest_pristine.templates.ground import Ground
+
+if TYPE_CHECKING:
+    from pytest_pristine.migrations.growing import Growing
 
 # Counts up whenever what we do to a database before sealing it changes, and what we note of it.
 FORMAT = 4
@@ -109,27 +112,37 @@ class Builder:
 
     def _grow(self, fingerprint: str, *, rebuild: bool) -> Database | None:
         """The template built on that of a shorter history; None where there is none on which it can be."""
-        history = Growing.of(self.migrator)
-        if not self.grows or rebuild or history is None:
+        history = self._history()
+        if rebuild or history is None:
             return None
+        from pytest_pristine.templates import growth  # see _history
+
         stem = self._stem(history)
-        shorter = growth.longest(self.connection, self.project, stem, history)
-        if shorter is None:
+        step = growth.longest(self.connection, self.project, stem, history)
+        if step is None:
             return None
-        step = growth.Step(history, shorter.template)
         try:
-            return self._make(fingerprint, shorter, step.migrate, stem, step.name)
+            return self._make(fingerprint, step.ground(self.connection), step.migrate, stem, step.name)
         except (PristineError, psycopg.Error) as error:
             # Whatever it was: if it is the history's fault, building from nothing tells it as it always did.
-            _log.info("not built on %s, but from nothing: %s", shorter.template.name, error)
+            _log.info("not built on %s, but from nothing: %s", step.template.name, error)
             return None
+
+    def _history(self) -> Growing | None:
+        """The history, if it may have grown, and what there was before is to be used."""
+        if not self.grows:
+            return None
+        # A worker, which builds nothing, does not pay for what runs migrations.
+        from pytest_pristine.migrations.growing import Growing
+
+        return Growing.of(self.migrator)
 
     def _stem(self, history: Growing) -> str:
         return names.digest(str(FORMAT), *self.ground.identity(), self.project, history.stem())
 
     def _build(self, fingerprint: str) -> Database:
         """The template built from nothing."""
-        history = Growing.of(self.migrator) if self.grows else None
+        history = self._history()
         stem = "" if history is None else self._stem(history)
         return self._make(fingerprint, self.ground, self.migrator.migrate, stem, lambda _: "")
 
