@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,14 +17,14 @@ from sqlalchemy.engine import URL
 from pytest_pristine import Alembic, SqlFiles, Steps
 from pytest_pristine.errors import RestoreError, RevisionFailedError
 from pytest_pristine.migrations.migrator import Migrator
-from pytest_pristine.postgres import connections, databases, locks, marks
+from pytest_pristine.postgres import connections, databases, locks, marks, names
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.templates import ground, growth
 from pytest_pristine.templates.ground import Shorter
 from pytest_pristine.templates.growth import Step
 from pytest_pristine.templates.run import Run
-from tests.conftest import Home, Server, lay_out, new_role
+from tests.conftest import Home, Project, Server, lay_out, new_role
 from tests.migrations.conftest import History
 from tests.templates.conftest import Schema, Templates
 
@@ -256,3 +258,16 @@ def test_others_are_busy_with_it(templates: Templates, monkeypatch: pytest.Monke
         with pytest.raises(RestoreError, match="another was made in its place"):
             Shorter(one, replace(found, oid=1)).lay("pristine_scratch_x", mark)
         assert locks.try_take(other, locks.build(found.mark.fingerprint))
+
+
+def test_it_is_told(project: Project) -> None:
+    """`pristine status` says of a template how much was added to another; nothing is where the setting is off."""
+    revise = History(project, None, None).revise  # type: ignore[arg-type] # it has no database of its own
+    for revision, before, delta in (("0002", "0001", "true"), ("0003", "0002", "false")):
+        assert project.run().status == 0
+        revise(revision, before, f"op.execute('CREATE TABLE t{revision} ()')")
+        assert project.run(PRISTINE_DELTA=delta).status == 0
+    pristine = Path(sys.executable).with_name("pristine")
+    said = subprocess.run([pristine, "status"], env=dict(project.environ), capture_output=True, text=True, check=True)
+    mine = [line for line in said.stdout.splitlines() if f"template of {names.label(project.path.name)}," in line]
+    assert ["grown by 1 of 2 revisions" in line for line in mine] == [False, True, False]
