@@ -14,6 +14,7 @@ python3 dev.py bench session     what rolling a test back costs, beside clean_da
 python3 dev.py bench fresh       how long tests wait for fresh_database; further arguments go to bench/restore/fresh.py
 python3 dev.py bench workers     what many workers cost and gain; further arguments go to bench/workers/run.py
 python3 dev.py bench report      how the report's page fares with 5,000 tests and 500 tables, in Chromium
+python3 dev.py bench delta       what one new revision costs; further arguments go to bench/delta.py
 python3 dev.py bench layers      what a layer of data costs; further arguments go to bench/restore/layers.py
 python3 dev.py bench schema-coverage
                                  what schema coverage costs; further arguments go to bench/schema_coverage.py
@@ -61,7 +62,7 @@ BENCHES = {
     "record": "bench/record.py",
     "start": "bench/start.py", "restore": "bench/restore/run.py", "workers": "bench/workers/run.py",
     "report": "bench/report.py", "proof": "bench/restore/proof.py", "session": "bench/restore/session.py",
-    "fresh": "bench/restore/fresh.py", "layers": "bench/restore/layers.py",
+    "delta": "bench/delta.py", "fresh": "bench/restore/fresh.py", "layers": "bench/restore/layers.py",
     "schema-coverage": "bench/schema_coverage.py",
 }  # fmt: skip
 # What says that a page in docs/ is not what the code says.

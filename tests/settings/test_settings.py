@@ -35,6 +35,7 @@ TEXTS: dict[str, tuple[str, str, object]] = {
     "alembic_config": ("db/alembic.ini", "alembic.ini", "db/alembic.ini"),
     "alembic_target": ("0001", "heads", "0001"),
     "migrations_process": ("inline", "child", "inline"),
+    "delta": ("false", "true", False),
     "include": ("users\n  app.*", "orders", ("users", "app.*")),
     "exclude": ("users\n  app.*", "orders", ("users", "app.*")),
     "irreversible": ("0007\n  0009", "0008", ("0007", "0009")),

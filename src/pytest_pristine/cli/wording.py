@@ -41,6 +41,7 @@ def _contents(server: Server | Named) -> Iterator[str]:
         times = "".join(f", {verb} {_age(at)} ago" for verb, at in ages if at)
         whose = f" for run {each.run}" if each.since and each.run else ""
         whose = f" as {each.test} left it" if each.test else f" by {each.loader}" if each.loader else whose
+        whose = f", grown by {each.grown}" if each.grown else whose
         what = f"{each.kind} of {each.project}{whose}, {_number(each.sessions, 'session')}, {size(each.bytes)}"
         yield f"  {each.name}: {what}{times}"
 

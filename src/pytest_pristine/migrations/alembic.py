@@ -25,6 +25,7 @@ from pytest_pristine.migrations import child, configuration, fingerprint, loops,
 from pytest_pristine.migrations.configuration import Files
 from pytest_pristine.migrations.evidence import Evidence, Migrated
 from pytest_pristine.migrations.fingerprint import Inputs
+from pytest_pristine.migrations.footing import Footing
 from pytest_pristine.migrations.messages import Answer, Request
 from pytest_pristine.migrations.surroundings import Surroundings
 from pytest_pristine.postgres import drivers, exported, names, urls
@@ -88,9 +89,12 @@ class Alembic:
 
     def fingerprint(self) -> str:
         """A digest of the script directory, the configuration, the target and the environment."""
+        return names.digest(self.stem(), fingerprint.tree_digest(self.scripts()))
+
+    def stem(self) -> str:
+        """A digest of the same without the scripts: what a history has in common with itself when it was shorter."""
         return names.digest(
             *(fingerprint.file_digest(file) for file in self._files if file is not None),
-            fingerprint.tree_digest(self.scripts()),
             self.target,
             self.driver or "",
             json.dumps([dict(self.environment), self.section, *self.x], sort_keys=True),
@@ -111,11 +115,27 @@ class Alembic:
             MigrationError: It failed; the revision, its file and the server's error are named.
         """
         request, variables = self.request(url)
+        return self._migrate(request, variables, url)
+
+    def extend(self, url: URL, base: Footing) -> Migrated:
+        """Apply the rest of the history to a copy of what its first revisions made.
+
+        Raises:
+            MigrationError: It failed, or what is to be applied is not the rest: the database is of no use then.
+        """
+        request, variables = self.request(url)
+        return self._migrate(replace(request, base=base.revisions, facts=base.facts), variables, url)
+
+    def _migrate(self, request: Request, variables: Mapping[str, str | None], url: URL) -> Migrated:
         answer = _run_inline(request, variables) if self.inline else self._run_in_child(request, variables)
         if answer.problem is not None:
             raise self._explain(answer, url)
         found = Evidence(problem=_INLINE) if self.inline else Evidence.read(answer.evidence)
-        return Migrated(answer.inputs, found and replace(found, problem=urls.redact(found.problem, url)))
+        return Migrated(
+            answer.inputs,
+            found and replace(found, problem=urls.redact(found.problem, url)),
+            Footing.read(answer.footing),
+        )
 
     def _run_in_child(self, request: Request, variables: Mapping[str, str | None]) -> Answer:
         """Run the migrations in a process of their own.
@@ -219,6 +239,8 @@ class Alembic:
             )
         if answer.problem == messages.STRAY:
             return StrayMigrationError(f"migrations of the database {url.database!r}", said, self._ways_home())
+        if answer.problem == messages.NOT_ON_TOP:
+            return MigrationError("the rest of a history, on top of what its first revisions made", said)
         by = f"revision {answer.revision} in {answer.file}" if answer.revision else str(self.config)
         sought = f"to migrate an empty database to {self.target} with {self.config}"
         found = (f"{by} failed: " if answer.revision else "") + said

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pytest_pristine.migrations.footing import Footing
+
 # Differences that are kept: a project without models for its tables has as many as tables.
 KEPT = 20
 # Characters of one difference and of a problem that are kept: they stand in the COMMENT of a database.
@@ -69,16 +71,22 @@ class Evidence:
 
 
 class Migrated(dict[str, str]):
-    """What migrations turned out to read, and the evidence that they left: what `Alembic.migrate` gives.
+    """What migrations turned out to read, and the evidence and footing that they left: what `Alembic.migrate` gives.
 
     A migrator of a project's own that builds on `Alembic` hands it on; one that gives any other mapping tells nothing.
     """
 
-    def __init__(self, inputs: Mapping[str, str], evidence: Evidence | None) -> None:
+    def __init__(self, inputs: Mapping[str, str], evidence: Evidence | None, footing: Footing | None = None) -> None:
         super().__init__(inputs)
         self.evidence = None if evidence is None else evidence.brief()
+        self.footing = footing
 
 
 def of(inputs: Mapping[str, str]) -> Evidence | None:
     """The evidence that comes with what a migrator gave; None where it tells nothing."""
     return inputs.evidence if isinstance(inputs, Migrated) else None
+
+
+def footing_of(inputs: Mapping[str, str]) -> Footing | None:
+    """The footing that comes with what a migrator gave; None where nothing may be built on it."""
+    return inputs.footing if isinstance(inputs, Migrated) else None

@@ -120,9 +120,44 @@ def is_installed(path: Path) -> bool:
     return _is_installed(os.path.realpath(path))
 
 
+def file_key(path: Path, root: Path) -> str:
+    """What a file is called among the inputs."""
+    return _FILE + _relative(os.path.realpath(path), root)
+
+
+def directory_key(path: Path, root: Path) -> str:
+    """What a directory is called among the inputs."""
+    return _DIRECTORY + _relative(os.path.realpath(path), root)
+
+
+def is_module(key: str) -> bool:
+    """Whether an input is a source file of Python."""
+    return key.startswith(_FILE) and key.endswith(".py")
+
+
+def is_directory(key: str) -> bool:
+    """Whether an input is the names in a directory."""
+    return key.startswith(_DIRECTORY)
+
+
+def is_package(key: str) -> bool:
+    """Whether an input is an installed package."""
+    return key.startswith(_PACKAGE)
+
+
+def path_of(key: str, root: Path) -> Path:
+    """Where the file is that an input is."""
+    return root / key.removeprefix(_FILE)
+
+
 def unchanged(inputs: Inputs, root: Path) -> bool:
     """Whether everything recorded is as it was."""
     return all(digest == _now(key, root) for key, digest in inputs.items())
+
+
+def changed(inputs: Inputs, root: Path) -> set[str]:
+    """What is not as it was."""
+    return {key for key, digest in inputs.items() if digest != _now(key, root)}
 
 
 def _now(key: str, root: Path) -> str:

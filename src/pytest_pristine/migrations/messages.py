@@ -18,6 +18,7 @@ STRAY = "stray"
 OFFLINE = "offline"
 ABSENT = "absent"
 FAILED = "failed"
+NOT_ON_TOP = "not on top"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Request:
         section: The section of alembic.ini that is Alembic's.
         database: The one of several databases that `databases` in alembic.ini names; empty when it is no matter.
         x: What `alembic -x` would be given.
+        base: The revisions that the database has already, in the order in which they ran; none for an empty database.
+        facts: What those found when they began; see `footing`.
     """
 
     config: str
@@ -47,6 +50,8 @@ class Request:
     section: str = "alembic"
     database: str = ""
     x: Sequence[str] = ()
+    base: Sequence[str] = ()
+    facts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ class Answer:
         extension: The extension that the server has not and a migration creates, if that was the problem.
         evidence: What was found after them; see `evidence`. Empty when nothing was looked at.
         state: The code that the server gives the problem, if it is one of the server's.
+        footing: Whether others may be applied on top of them; see `footing`. Empty when nobody watched.
     """
 
     problem: str | None
@@ -99,3 +105,4 @@ class Answer:
     extension: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
     state: str = ""
+    footing: dict[str, Any] = field(default_factory=dict)

@@ -47,7 +47,7 @@ class Steps:
 
     def current(self, inputs: Inputs) -> bool:
         """Whether everything that each of the steps read is unchanged."""
-        return all(step.current(_of_step(inputs, number)) for number, step in enumerate(self.steps))
+        return all(step.current(inputs_of(inputs, number)) for number, step in enumerate(self.steps))
 
     def migrate(self, url: URL) -> Migrated:
         """Run them.
@@ -57,14 +57,22 @@ class Steps:
         """
         read: dict[str, str] = {}
         found: list[Evidence | None] = []
+        inputs: Inputs = {}
         for number, step in enumerate(self.steps):
             inputs = step.migrate(url)
-            read |= {f"{number}{_OF}{name}": digest for name, digest in inputs.items()}
+            read |= named_for(number, inputs)
             found.append(evidence.of(inputs))
-        return Migrated(read, together(found))
+        # The last step stands on all that was made before.
+        return Migrated(read, together(found), evidence.footing_of(inputs))
 
 
-def _of_step(inputs: Inputs, number: int) -> Inputs:
+def named_for(number: int, inputs: Inputs) -> dict[str, str]:
+    """What a step read, as it is called among the inputs of all steps."""
+    return {f"{number}{_OF}{name}": digest for name, digest in inputs.items()}
+
+
+def inputs_of(inputs: Inputs, number: int) -> Inputs:
+    """What one of the steps read."""
     own = f"{number}{_OF}"
     return {name.removeprefix(own): digest for name, digest in inputs.items() if name.startswith(own)}
 

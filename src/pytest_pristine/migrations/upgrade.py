@@ -1,7 +1,7 @@
 """The migration process: runs Alembic on one database, and reports what happened and what it read.
 
 Run as `python -m pytest_pristine.migrations.upgrade ANSWER` with a request on standard input. It is the only module
-that imports Alembic, with `examination`, `comparison` and `steering`.
+that imports Alembic, with `examination`, `comparison`, `steering` and `witness`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from sqlalchemy.engine import Engine, make_url
 from pytest_pristine.migrations import comparison, failing
 from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.migrations.guarding import StrayConnectionError, guard
-from pytest_pristine.migrations.messages import FAILED, OFFLINE, SEVERAL_HEADS, STRAY, Answer, Request
+from pytest_pristine.migrations.messages import FAILED, NOT_ON_TOP, OFFLINE, SEVERAL_HEADS, STRAY, Answer, Request
 from pytest_pristine.migrations.reading import Read
 from pytest_pristine.migrations.steering import configure, took_connection, wrote_sql
+from pytest_pristine.migrations.witness import NotOnTopError, Witness
 from pytest_pristine.postgres import urls
 
 # Seconds that the examination after the migrations may take: env.py may wait for a lock that it has taken itself.
@@ -60,17 +61,22 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
             tried.clear()
             config = configure(request, connection)
             script = ScriptDirectory.from_config(config)
-            heads = script.get_heads()
-            revisions = [Path(revision.path) for revision in script.walk_revisions()]
+            with read.holding():  # revisions are loaded now, and may do anything then
+                heads = script.get_heads()
+            files = [Path(revision.path) for revision in script.walk_revisions()] + [Path(script.dir) / "env.py"]
             if len(heads) > 1 and request.target == "head":
                 return Answer(SEVERAL_HEADS, f"{len(heads)} heads: {', '.join(heads)}")
-            command.upgrade(config, request.target)
+            witness = None if raise_errors else Witness(request, script, read)
+            if witness is None:
+                command.upgrade(config, request.target)
+            else:
+                witness.upgrade(config)
         if wrote_sql(config):
             return Answer(OFFLINE, "it wrote SQL all the same")
         known = {revision.revision for revision in script.walk_revisions()}
         stray = _stray(engine, known)
-    except StrayConnectionError as error:
-        return Answer(STRAY, str(error))
+    except (StrayConnectionError, NotOnTopError) as error:
+        return Answer(STRAY if isinstance(error, StrayConnectionError) else NOT_ON_TOP, str(error))
     except (Exception, SystemExit) as error:
         if raise_errors:
             raise
@@ -84,7 +90,8 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
     if stray is not None:
         return Answer(STRAY, stray)
     # Revisions are no modules of the import system's, and may lie in several directories.
-    return Answer(None, inputs=read.record(Path(request.root), tuple(revisions)))
+    inputs = read.record(Path(request.root), tuple(files))
+    return Answer(None, inputs=inputs, footing=witness.footing(inputs).as_dict() if witness is not None else {})
 
 
 def _works_offline(request: Request) -> bool:

@@ -43,6 +43,10 @@ class Mark:
         below: Of a layer, the oid of the template that it stands on.
         layer: Of a worker's database, the fingerprint of the layer that it is a copy of; empty for none.
         loader: Of a layer, what loaded it, for people.
+        stem: Of a template, a digest of what its history has in common with itself when it is longer; empty when
+            nothing is built on it.
+        footing: Of a template, what it was built of, in order; see `migrations.footing`.
+        grown: Of a template that was built on another, how much was added, for people: `1 of 118 revisions`.
     """
 
     kind: str
@@ -60,6 +64,9 @@ class Mark:
     below: str = ""
     layer: str = ""
     loader: str = ""
+    stem: str = ""
+    footing: dict[str, Any] = field(default_factory=dict)
+    grown: str = ""
 
     def __str__(self) -> str:
         return _PREFIX + json.dumps(asdict(self), sort_keys=True)

@@ -35,6 +35,7 @@ class Database:
         sessions: How many sessions are connected to it.
         bytes: Its size.
         loader: Of a layer, what loaded its data; empty for others.
+        grown: Of a template that was built on another, how much was added; empty for others.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Database:
     sessions: int
     bytes: int
     loader: str = ""
+    grown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,7 @@ def _contents(url: URL) -> tuple[tuple[Run, ...], tuple[Database, ...]]:
             (each.mark, Database(
                 each.name, each.mark.kind, each.mark.project, each.mark.run, each.mark.since, each.mark.used,
                 each.mark.test, each.sessions, databases.size(connection, each.oid), each.mark.loader,
+                each.mark.grown,
             )) for each in databases.ours(connection)
         ]  # fmt: skip
         theirs: dict[str, list[tuple[Mark, Database]]] = {}

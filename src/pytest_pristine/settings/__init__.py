@@ -154,6 +154,12 @@ MIGRATIONS_PROCESS = Setting(
     parsers.choice(*MIGRATION_PROCESSES),
     "run migrations in a child process, or inline",
 )
+DELTA = Setting(
+    "delta",
+    default=True,
+    parse=parsers.flag,
+    help="apply new revisions alone on top of a kept template, where that gives the same (default: true)",
+)
 IRREVERSIBLE = Setting[tuple[str, ...]](
     "irreversible",
     (),
@@ -252,7 +258,7 @@ REPORT = Setting[str | None]("report", None, parsers.text, "directory for a repo
 
 ALL: tuple[Setting[object], ...] = (
     URL, SERVER, POSTGRES_VERSION, POSTGRES_BIN, EXTENSIONS, DOCKER_IMAGE, DOCKER_PORT, CLAIM, CREATE_DB,
-    MIGRATIONS, ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS, IRREVERSIBLE, INCLUDE, EXCLUDE,
+    MIGRATIONS, ALEMBIC_CONFIG, ALEMBIC_TARGET, MIGRATIONS_PROCESS, DELTA, IRREVERSIBLE, INCLUDE, EXCLUDE,
     RESTORE_TIMEOUT, POOL, HOME, LINGER, STRICT, PROOF, SQLITE_GUARD, SQLITE_ALLOW, STATEMENTS, PARAMETERS,
     KEEP_FAILED, SCHEMA_COV, SCHEMA_COV_FAIL_UNDER, REPORT, DRIVER, ASYNC_DRIVER, EXPORT,
 )  # fmt: skip
@@ -276,6 +282,7 @@ class Settings:
     alembic_config: Value[str | None]
     alembic_target: Value[str]
     migrations_process: Value[str]
+    delta: Value[bool]
     irreversible: Value[tuple[str, ...]]
     include: Value[tuple[str, ...]]
     exclude: Value[tuple[str, ...]]

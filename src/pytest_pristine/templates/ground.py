@@ -1,4 +1,8 @@
-"""The ground: what a template is built on. Migrations begin with an empty database, data with another template."""
+"""The ground: what a template is built on.
+
+Migrations begin with an empty database, or with the template of a history that has grown since; data with another
+template.
+"""
 
 from __future__ import annotations
 
@@ -150,6 +154,44 @@ class Sealed:
         properties.apply(self.connection, str(url.database), properties.read(self.connection, self.template.name))
         with connections.connect(url, "extensions") as connection:
             return extensions.installed(connection).difference(self.template.mark.created)
+
+
+# Seconds to wait for those who copy a template.
+_PATIENCE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Shorter(Sealed):
+    """The template of a history that has grown since: what is built on it stands by itself, as if on nothing."""
+
+    @property
+    def kind(self) -> str:
+        """What the rest of the migrations makes of it is a template."""
+        return marks.TEMPLATE
+
+    @property
+    def below(self) -> str:
+        """Nobody needs it any more once it was copied."""
+        return ""
+
+    def lay(self, name: str, mark: Mark) -> None:
+        """Make a copy of it.
+
+        Two who build on each other's templates do not wait for each other for ever.
+
+        Raises:
+            RestoreError: It is gone, or others are busy with it.
+        """
+        subject = locks.build(self.template.mark.fingerprint)
+        if not locks.take_within(self.connection, subject, _PATIENCE):
+            raise RestoreError(f"the template {self.template.name!r}, to build on it", "others are busy with it")
+        try:
+            found = current(self.connection, self.template, "to build on it")
+            if found.oid != self.template.oid:
+                raise RestoreError(f"the template {found.name!r}, to build on it", "another was made in its place")
+            databases.create(self.connection, name, mark, template=found.name)
+        finally:
+            locks.release(self.connection, subject)
 
 
 def current(

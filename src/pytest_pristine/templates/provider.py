@@ -300,6 +300,7 @@ class PostgresServer:
             revive=self.revive,
             spent=self.spent,
             reservation=self.reservation,
+            delta=self.settings.delta.value,
         )
 
     def move_on(self, error: MissingExtensionError) -> None:

@@ -43,7 +43,7 @@ class Run:
         anchor: Holds its lease, together with the connections of its workers.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two are left out as a rule
         self,
         url: URL,
         target: str | None,
@@ -53,6 +53,7 @@ class Run:
         revive: Callable[[], bool] = _nobody_can,
         spent: Spent | None = None,
         reservation: str = "",
+        delta: bool = True,
     ) -> None:
         """Begin a run.
 
@@ -65,11 +66,13 @@ class Run:
             spent: Where the time is counted.
             reservation: What stands for its id in the names of databases that were told to workers before it began;
                 empty when none were.
+            delta: Build a template on that of a shorter history, where that gives the same.
 
         Raises:
             UnreachableError: There is no connection to be had.
         """
         self._reservation = reservation
+        self._delta = delta
         self.id = secrets.token_hex(4)
         self._url = url
         self._target = target
@@ -105,7 +108,9 @@ class Run:
             connection = self.anchor.alive()
             wanted = None if self._target is None else properties.read(connection, self._target)
             ground = Bare(connection, self._url, self._target)
-            builder = Builder(connection, self._url, ground, migrator, self._project, self.id, self._session)
+            builder = Builder(
+                connection, self._url, ground, migrator, self._project, self.id, self._session, grows=self._delta
+            )
             made = []
             with ExitStack() as stack:
                 with self._spent.on("migrations"):

@@ -9,15 +9,20 @@ advisory lock, so that any number of runs on any number of machines build it onc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import psycopg
 from sqlalchemy.engine import URL
 
+from pytest_pristine.errors import PristineError
 from pytest_pristine.migrations import evidence
+from pytest_pristine.migrations.fingerprint import Inputs
+from pytest_pristine.migrations.footing import Footing
 from pytest_pristine.migrations.migrator import Migrator
 from pytest_pristine.postgres import connections, databases, extensions, locks, marks, names, sessions
 from pytest_pristine.postgres.connections import Connection
@@ -26,8 +31,13 @@ from pytest_pristine.postgres.marks import Mark
 from pytest_pristine.templates import normalise
 from pytest_pristine.templates.ground import Ground
 
+if TYPE_CHECKING:
+    from pytest_pristine.migrations.growing import Growing
+
 # Counts up whenever what we do to a database before sealing it changes, and what we note of it.
-FORMAT = 3
+FORMAT = 4
+
+_log = logging.getLogger("pytest_pristine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ class Builder:
         run: Id of this run, whose lease protects what it is making.
         session: Id of the test session, which may have several workers, each with a run of its own.
         loader: What loads a layer, for people; empty for migrations.
+        grows: Apply the rest of a history on top of what a shorter one made, where that gives the same.
     """
 
     connection: Connection
@@ -53,6 +64,7 @@ class Builder:
     run: str
     session: str
     loader: str = ""
+    grows: bool = False
 
     @contextmanager
     def template(self, copies: int | None, *, rebuild: bool = False) -> Iterator[Database]:
@@ -71,7 +83,7 @@ class Builder:
             if known is not None and rebuild and known.mark.run != self.session:
                 databases.drop(self.connection, known.name)
                 known = None
-            yield self._use(known or self._build(fingerprint), copies)
+            yield self._use(known or self._grow(fingerprint, rebuild=rebuild) or self._build(fingerprint), copies)
 
     def _fingerprint(self) -> str:
         return names.digest(str(FORMAT), *self.ground.identity(), self.project, self.migrator.fingerprint())
@@ -98,27 +110,73 @@ class Builder:
         databases.set_mark(self.connection, template.name, mark)
         return template
 
+    def _grow(self, fingerprint: str, *, rebuild: bool) -> Database | None:
+        """The template built on that of a shorter history; None where there is none on which it can be."""
+        history = self._history()
+        if rebuild or history is None:
+            return None
+        from pytest_pristine.templates import growth  # see _history
+
+        stem = self._stem(history)
+        step = growth.longest(self.connection, self.project, stem, history)
+        if step is None:
+            return None
+        try:
+            return self._make(fingerprint, step.ground(self.connection), step.migrate, stem, step.name)
+        except (PristineError, psycopg.Error) as error:
+            # Whatever it was: if it is the history's fault, building from nothing tells it as it always did.
+            _log.info("not built on %s, but from nothing: %s", step.template.name, error)
+            return None
+
+    def _history(self) -> Growing | None:
+        """The history, if it may have grown, and what there was before is to be used."""
+        if not self.grows:
+            return None
+        # A worker, which builds nothing, does not pay for what runs migrations.
+        from pytest_pristine.migrations.growing import Growing
+
+        return Growing.of(self.migrator)
+
+    def _stem(self, history: Growing) -> str:
+        return names.digest(str(FORMAT), *self.ground.identity(), self.project, history.stem())
+
     def _build(self, fingerprint: str) -> Database:
+        """The template built from nothing."""
+        history = self._history()
+        stem = "" if history is None else self._stem(history)
+        return self._make(fingerprint, self.ground, self.migrator.migrate, stem, lambda _: "")
+
+    def _make(
+        self,
+        fingerprint: str,
+        ground: Ground,
+        migrate: Callable[[URL], Inputs],
+        stem: str,
+        called: Callable[[Footing | None], str],
+    ) -> Database:
         scratch = names.scratch()
         mark = Mark(marks.SCRATCH, self.run, self.project, fingerprint)
-        self.ground.lay(scratch, mark)
+        ground.lay(scratch, mark)
         try:
             url = self.url.set(database=scratch)
-            given = self.ground.equip(url)
-            inputs = self.migrator.migrate(url)
-            found = evidence.of(inputs)
+            given = ground.equip(url)
+            inputs = migrate(url)
+            found, footing = evidence.of(inputs), evidence.footing_of(inputs)
             normalise.sequences(url)
             with connections.connect(url, "extensions") as connection:
                 created = sorted(extensions.installed(connection) - given)
             mark = replace(
                 mark,
-                kind=self.ground.kind,
+                kind=ground.kind,
                 run=self.session,
                 inputs=dict(inputs),
                 created=created,
                 migrated={} if found is None else found.as_dict(),
-                below=self.ground.below,
+                below=ground.below,
                 loader=self.loader,
+                stem="" if footing is None else stem,
+                footing={} if footing is None else footing.as_dict(),
+                grown=called(footing),
             )
             return self._seal(scratch, mark)
         except BaseException as error:
