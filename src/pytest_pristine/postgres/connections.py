@@ -70,6 +70,15 @@ def connect(url: URL, purpose: str) -> Connection:
     raise UnreachableError(f"a connection to {urls.show(url)} ({purpose})", said, ["see the server's log"])
 
 
+def url_of(connection: Connection, database: str) -> URL:
+    """The URL of another database of the server that a connection is to, for the same role, password included."""
+    info = connection.info
+    named = {name: value for name, value in info.get_parameters().items() if name not in ("user", "dbname")}
+    return URL.create(
+        "postgresql+psycopg", username=info.user, password=info.password or None, database=database, query=named
+    )
+
+
 def _open(url: URL, purpose: str) -> Connection:
     # By itself, and first: anything else may take longer than some timeouts leave.
     connection = bare(url, purpose, first=_NO_TIMEOUT)

@@ -137,7 +137,7 @@ def _tidy(server: Kept) -> bool:
         return False
     try:
         with connections.connect(url, "keeper") as connection:
-            lapsed.drop(connection, url)
+            lapsed.drop(connection)
             made = spares.prepare(connection)
             return made or any(True for _ in lapsed.made_by_runs(connection))
     except (psycopg.Error, ServerError, LookupError) as error:

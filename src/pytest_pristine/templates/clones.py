@@ -100,7 +100,6 @@ def drop(connection: Connection, clone: Clone) -> None:
     name = clone.fresh.name
     try:
         mark(connection, clone)
-        sessions.roll_back_prepared_in(connection, clone.source.maintenance.set(database=name))
     except (psycopg.Error, PristineError) as error:
         if connection.closed:
             raise

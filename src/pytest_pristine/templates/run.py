@@ -209,7 +209,7 @@ class Run:
     def _clean_up(self) -> None:
         try:
             connection = self.anchor.alive()
-            lapsed.drop(connection, self._url, self.id)
+            lapsed.drop(connection, self.id)
             retiring.retire(connection, self._project)
         except (PristineError, psycopg.Error) as error:
             # Whoever runs next on the server does it.
