@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_pristine import clock
 from pytest_pristine.errors import PristineError, RestoreBlockedError, UnprovenError
 from pytest_pristine.plugin import covering, layering, recording
 from pytest_pristine.warnings import EscapedWarning, LeftoverWarning, SchemaChangedWarning
@@ -171,11 +171,11 @@ def _keep(equipment: Equipment, record: TestRecord, node: pytest.Item) -> None:
 
 @contextmanager
 def _timed(record: TestRecord) -> Iterator[None]:
-    began = time.perf_counter()
+    began = clock.now()
     try:
         yield
     finally:
-        record.restore += time.perf_counter() - began
+        record.restore += clock.now() - began
 
 
 def _warn(restored: Restored, node: pytest.Item, who: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import selectors
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -14,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import Ping
 from sqlalchemy.engine import URL
 
+from pytest_pristine import clock
 from pytest_pristine.errors import (
     AuthenticationError,
     NotAPostgresUrlError,
@@ -137,11 +137,11 @@ def _ask_first(pgconn: pq.abc.PGconn, query: str, seconds: float) -> None:
     A pooler that has no session left accepts a client nevertheless, and lets it wait.
     """
     pgconn.send_query(query.encode())
-    end = time.monotonic() + seconds
+    end = clock.now() + seconds
     with selectors.DefaultSelector() as selector:
         selector.register(pgconn.socket, selectors.EVENT_READ)
         while pgconn.is_busy():
-            if not selector.select(max(end - time.monotonic(), 0)):
+            if not selector.select(max(end - clock.now(), 0)):
                 raise psycopg.errors.ConnectionTimeout(f"connected, and no answer within {seconds:g} s")
             pgconn.consume_input()
     while (result := pgconn.get_result()) is not None:

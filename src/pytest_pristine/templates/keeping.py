@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
+from pytest_pristine import clock
 from pytest_pristine.postgres import databases, marks, names
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
@@ -46,7 +47,7 @@ def kept(mark: Mark, test: str) -> Aside:
         mark: Of the database that takes its place.
         test: The test that failed in it.
     """
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    now = clock.utc().isoformat(timespec="milliseconds")
     return Aside(names.kept(mark.project), replace(mark, kind=marks.KEPT, since=now, test=test), stays=True)
 
 
@@ -75,5 +76,5 @@ def drop_beyond(connection: Connection, mark: Mark, limit: int) -> None:
 
 def outdated(connection: Connection) -> Iterator[Database]:
     """Those that nobody is likely to look at any more."""
-    limit = (datetime.now(UTC) - AGE).isoformat(timespec="milliseconds")
+    limit = (clock.utc() - AGE).isoformat(timespec="milliseconds")
     return (database for database in latest(connection) if database.mark.since < limit)
