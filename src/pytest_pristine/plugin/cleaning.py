@@ -102,7 +102,7 @@ def _undo(equipment: Equipment, record: TestRecord, node: pytest.Item) -> Restor
         raise
     finally:
         equipment.restored = node.nodeid
-    if not record.kept:
+    if not recording.has_kept(node):
         record.wrote, record.others = dict(restored.rows), list(restored.others)
     record.leftovers, record.remade = list(restored.leftovers), restored.remade
     _warn(restored, node, node.nodeid)

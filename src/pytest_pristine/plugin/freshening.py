@@ -135,10 +135,11 @@ def _keep(equipment: Equipment, pool: Pool, fresh: FreshDatabase, node: pytest.I
     import psycopg  # heavy, and loaded by now
 
     record = recording.of_test(node)
-    if record.kept:
+    if recording.has_kept(node):
         return  # there is one database to be opened for each test
     try:
-        record.kept = pool.keep(fresh, node.nodeid, equipment.settings.keep_failed.value)
+        # It may have one from when it was run before.
+        record.kept = pool.keep(fresh, node.nodeid, equipment.settings.keep_failed.value) or record.kept
     except (PristineError, psycopg.Error) as error:
         said = error.found if isinstance(error, PristineError) else str(error).strip()
         problem = f"the fresh_database of {node.nodeid} is not kept: {said}"

@@ -62,13 +62,25 @@ def latest(connection: Connection) -> list[Database]:
     return sorted(found, key=lambda database: database.mark.since, reverse=True)
 
 
-def has_room(connection: Connection, mark: Mark, limit: int) -> bool:
-    """Whether this run may keep one more: the first failures of a run tell most."""
-    return sum(1 for each in of_project(connection, mark.project) if each.mark.run == mark.run) < limit
+def has_room(connection: Connection, mark: Mark, test: str, limit: int) -> bool:
+    """Whether this run may keep one of a test: the first tests of a run that fail tell most."""
+    run = [each for each in of_project(connection, mark.project) if each.mark.run == mark.run]
+    # What this test left when it was run before makes room.
+    return sum(1 for each in run if each.mark.test != test) < limit
 
 
-def drop_beyond(connection: Connection, mark: Mark, limit: int) -> None:
-    """Drop those of earlier runs that are more than may be kept."""
+def drop_others(connection: Connection, latest: Aside, limit: int) -> None:
+    """Drop what makes room for one that was just kept: what its test left before, and what is too much of other runs.
+
+    Args:
+        connection: To the server's maintenance database.
+        latest: The one that was kept.
+        limit: How many may be kept of a project.
+    """
+    mark = latest.mark
+    for database in of_project(connection, mark.project):
+        if (database.mark.run, database.mark.test) == (mark.run, mark.test) and database.name != latest.name:
+            databases.drop(connection, database.name)
     for database in of_project(connection, mark.project)[limit:]:
         if database.mark.run != mark.run:
             databases.drop(connection, database.name)
