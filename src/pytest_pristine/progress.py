@@ -6,10 +6,11 @@ Nobody is told unless the command line asked for it: a test run has a terminal o
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
+
+from pytest_pristine import clock
 
 # Seconds that a step may take before it is told, and between two updates of the line on a terminal.
 _PATIENCE = 1.0
@@ -52,9 +53,9 @@ def _tell(stream: TextIO, what: str, done: threading.Event) -> None:
     if not stream.isatty():
         print(f"{what} ...", file=stream, flush=True)
         return
-    started = time.monotonic() - _PATIENCE
+    started = clock.now() - _PATIENCE
     while True:
-        print(f"\r{what} ... {time.monotonic() - started:.0f} s", end="", file=stream, flush=True)
+        print(f"\r{what} ... {clock.now() - started:.0f} s", end="", file=stream, flush=True)
         if done.wait(_PATIENCE):
             print("\r\x1b[K", end="", file=stream, flush=True)
             return

@@ -14,13 +14,15 @@ import psycopg
 import pytest
 
 from pytest_pristine import operating_system
+from pytest_pristine.postgres import connections, databases, marks
+from pytest_pristine.postgres.marks import Mark
 from tests.cli.conftest import PRISTINE, command, environment
-from tests.conftest import DEADLINE, SOURCE, wait_until
+from tests.conftest import DEADLINE, SOURCE, new_role, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import Home, Project
+    from tests.conftest import Home, Project, Server
     from tests.servers.conftest import Use
 
 _SLEEPS = """
@@ -211,6 +213,32 @@ def test_prune_of_a_run_that_was_killed(home: Home, project_at: Callable[[Home],
     finally:
         runs[1].kill()
         runs[1].communicate()
+
+
+def test_prune_of_what_cannot_be_dropped(home: Home, server: Server) -> None:
+    """A database that cannot be dropped is told, with status 1 and no traceback, and those after it are dropped."""
+    with new_role(server, "CREATEDB") as role, connections.connect(role, "test") as connection:
+        for name in ("held", "foreign", "free"):
+            databases.create(connection, name, Mark(marks.CLONE, run="0123abcd", project="app"))
+        server.ask("CREATE SUBSCRIPTION s CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)", "held")
+        server.ask(f"ALTER DATABASE foreign_ OWNER TO {server.url.username}".replace("foreign_", '"foreign"'))
+        url = role.render_as_string(hide_password=False)
+        run = command(home, "prune", TEST_DATABASE_URL=url)
+        assert run.status == 1, run.output
+        assert re.findall(r"^removed: the clone (\w+)", run.output, re.MULTILINE) == ["free"]
+        assert "Traceback" not in run.output
+        for line in (
+            "sought: to remove what nobody uses; what can be removed was",
+            "to remove the clone held of app on ",
+            ": it belongs to the role 'tester', and ours is ",
+            "to remove the clone foreign of app on ",
+            ": must be owner of database foreign",
+            "to do: as that role or a superuser, connected to held: ALTER SUBSCRIPTION",
+        ):
+            assert line in run.message(), run.output
+        server.ask('DROP DATABASE "foreign"')
+        assert command(home, "prune", TEST_DATABASE_URL=server.url.render_as_string(hide_password=False)).status == 0
+        assert databases.find(connection, "held") is None
 
 
 def test_prune_to_a_size(home: Home, project_at: Callable[[Home], Project]) -> None:

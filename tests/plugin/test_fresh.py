@@ -167,13 +167,16 @@ def test_a_failed_test(project: Project, server: Server, database: URL) -> None:
     )  # fmt: skip
     assert done.status == 1
     assert "UPDATE users SET name = 'of the failed'" in done.output
-    assert "what it committed to its fresh_database is not told" in done.output
+    assert "what it committed to its fresh_database is not told\n" in done.output
     assert str(database.password) not in done.output
     kept = re.search(r"^kept +test_users.py::test_fails: .*?(pristine_\w+_failed_\w+)", done.output, re.MULTILINE)
     assert kept is not None, done.output
     assert server.ask("SELECT name FROM users", kept[1]) == "of the failed"
     assert left(server) == ""
     server.ask(f"DROP DATABASE {kept[1]}")
+    done = project.run("test_users.py", TEST_DATABASE_URL=text(database))
+    hint = "what it committed to its fresh_database is not told; --pristine-keep-failed=3 keeps the database\n"
+    assert hint in done.output
 
 
 def test_a_role_that_may_make_no_databases(project: Project, server: Server) -> None:
@@ -189,6 +192,9 @@ def test_a_role_that_may_make_no_databases(project: Project, server: Server) -> 
         f'to do:   as a superuser: ALTER ROLE "{role.username}" CREATEDB',
     ):
         assert line in done.output
+    # It wrote nothing, and there is no database to be kept.
+    assert "its fresh_database" not in done.output
+    assert "--pristine-keep-failed" not in done.output
 
 
 def test_a_workspace_of_the_projects_own(project: Project) -> None:

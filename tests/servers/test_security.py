@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from sqlalchemy.engine import URL
+
     from tests.conftest import Project
     from tests.servers.conftest import Resolve
 
@@ -115,6 +117,61 @@ _TELLS_ALL = """
         print(server, server.server, server.settings, server.server.offer, url, engine, apply_migrations)
         assert [server, url, engine, options, vars(options)] == []
 """
+
+
+_QUOTES = """
+    import warnings
+
+    import pytest
+
+    @pytest.fixture
+    def text(postgres_url):
+        return postgres_url.render_as_string(hide_password=False)
+
+    class Odd(UserWarning):
+        def __init__(self, one, two):
+            super().__init__(one + two)
+
+    def test_warns(text):
+        warnings.warn(f"connects to {text}")
+        warnings.warn(Odd("connects also to ", text))
+
+    def test_expected(text):
+        pytest.xfail(f"it is at {text}")
+
+    def test_skipped(text):
+        pytest.skip(f"no {text}")
+
+    def test_records(text, record_property, record_xml_attribute, record_testsuite_property, postgres_url):
+        record_property("url", text)
+        record_property("parts", [postgres_url.password, 7])
+        record_property("number", 7)
+        record_xml_attribute("at", text)
+        record_testsuite_property("url", text)
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("-p", "xdist", "-n1")], ids=["alone", "worker"])
+def test_no_reason_nor_warning_has_the_password(project: Project, database: URL, arguments: tuple[str, ...]) -> None:
+    """Warnings, reasons of xfail and skip, and properties are shown without it: on the terminal and in JUnit's file."""
+    project.write("test_users.py", _QUOTES)
+    url = database.render_as_string(hide_password=False)
+    run = project.run("-rA", "--junitxml=report.xml", "-o", "junit_family=xunit1", *arguments, TEST_DATABASE_URL=url)
+    assert "2 passed, 1 skipped, 1 xfailed" in run.output, run.output
+    written = (project.path / "report.xml").read_text()
+    assert [told for told in (run.output, written) if str(database.password) in told] == []
+    shown = database.render_as_string()
+    for line in (
+        f"UserWarning: connects to {shown}",
+        f"Odd: connects also to {shown}",
+        f"it is at {shown}",
+        f"no {shown}",
+    ):
+        assert line in run.message(), run.output
+    # A worker has no such file to write into.
+    assert arguments or f'at="{shown}"' in written
+    assert '<property name="number" value="7"' in written
+    assert written.count(f'<property name="url" value="{shown}"') == (1 if arguments else 2)
 
 
 def test_no_report_has_the_password(home: Home, project_at: Callable[[Home], Project]) -> None:

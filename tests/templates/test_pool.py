@@ -167,7 +167,7 @@ def test_what_is_given_back_is_dropped_in_batches_and_the_rest_in_the_end(templa
 
 
 def test_whatever_a_test_does_to_its_database_it_is_dropped(templates: Templates) -> None:
-    """One whose COMMENT was overwritten, that has a prepared transaction, that was dropped, renamed or closed, goes."""
+    """One whose COMMENT was overwritten, that subscribes, that was dropped, renamed or closed, goes."""
     server = templates.server
 
     def spoil(name: str, statement: str) -> None:
@@ -180,6 +180,9 @@ def test_whatever_a_test_does_to_its_database_it_is_dropped(templates: Templates
             fresh = pool.take(source_of(workspace))
             spoil(fresh.name, statement)
             pool.give_back(fresh)
+        fresh = pool.take(source_of(workspace))
+        server.ask("CREATE SUBSCRIPTION s CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)", fresh.name)
+        pool.give_back(fresh)
         renamed = pool.take(source_of(workspace))
         renamed.engine.dispose()  # nobody is connected then
         spoil(renamed.name, "ALTER DATABASE {} RENAME TO " + f"{templates.project}_renamed")

@@ -379,16 +379,18 @@ def test_what_the_server_refuses(templates: Templates, server: Server) -> None:
 
 
 def test_an_old_database_that_cannot_be_dropped(templates: Templates, caplog: pytest.LogCaptureFixture) -> None:
-    """What keeps the old database alive, a replication slot in use say, does not keep the new one from its place."""
+    """What keeps the old database alive, a superuser's subscription say, does not keep the new one from its place."""
     server = templates.server
-    with templates.lease(Schema(DDL)) as workspace, caplog.at_level(logging.WARNING, "pytest_pristine"):
-        name = str(workspace.url.database)
-        server.ask("CREATE SUBSCRIPTION s CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)", name)
-        workspace.rebuild()
-        (aside,) = templates.names("scratch")
-        assert f"{aside} is tried again at the end of the run: it cannot be dropped" in caplog.text
-        server.ask("ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s", aside)
-    assert templates.names("scratch") == []
+    with new_role(server, "CREATEDB") as role:
+        with templates.lease(Schema(DDL), url=role) as workspace, caplog.at_level(logging.WARNING, "pytest_pristine"):
+            name = str(workspace.url.database)
+            server.ask("CREATE SUBSCRIPTION s CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)", name)
+            workspace.rebuild()
+            (aside,) = templates.names("scratch")
+            assert f"{aside} is tried again at the end of the run: it cannot be dropped" in caplog.text
+            server.ask("ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s", aside)
+        assert templates.names("scratch") == []
+        templates.drop()
 
 
 @pytest.mark.parametrize("target", [False, True], ids=["clone", "target"])

@@ -96,6 +96,28 @@ def test_as_many_as_are_wanted(failing: Project) -> None:
     assert not set(before) & set(after)
 
 
+@pytest.mark.parametrize("fresh", [False, True], ids=["clean", "fresh"])
+def test_with_reruns(failing: Project, fresh: bool) -> None:  # noqa: FBT001
+    """Of a test that is run again the last database is kept, and the next tests that fail have theirs kept, too."""
+    # Each call writes which one of all it is.
+    counted = FAILING.replace("'ada {number}'", "'call {next(calls)}'").replace(
+        "    import pytest\n", "    import itertools\n    import pytest\n\n    calls = itertools.count(1)\n"
+    )
+    if fresh:
+        counted = counted.replace("postgres_engine, clean_database", "fresh_database")
+        counted = counted.replace("postgres_engine", "fresh_database.engine")
+    failing.write("test_users.py", counted)
+    run = failing.run(*PLAIN, "-p", "rerunfailures", "--reruns=2", "--pristine-keep-failed=2")
+    assert "3 failed, 1 passed, 6 rerun" in run.output, run.output
+    first, second = kept(run)
+    name = first.split()[-1]
+    assert first == f"kept      test_users.py::test_fails[0]: pristine psql {name}"
+    assert second == "kept      test_users.py::test_fails[1]: pristine psql --last-failed"
+    assert len(names(failing)) == 2
+    assert "call 3\n" in pristine(failing, "psql", name, *ASK).output
+    assert "call 6\n" in pristine(failing, "psql", "--last-failed", *ASK).output
+
+
 def test_none_unless_asked(failing: Project) -> None:
     """Nothing is kept unless that is asked for, and the command says what to type."""
     assert kept(failing.run(*PLAIN)) == []

@@ -69,7 +69,7 @@ def test_a_test_that_is_run_again(tests: Tests) -> None:
 
 
 def test_a_test_that_fails_again(tests: Tests) -> None:
-    """The database that was kept when a test failed is told, although there was no room when it failed again."""
+    """A test that fails again has one database kept and told, the last, also where there is room for one alone."""
     failing = GOOD + "        assert False"
     run = tests(failing, "-p", "rerunfailures", "--reruns=1", "--pristine-keep-failed=1")
     assert [line for line in block(run) if line.startswith("kept ")] == [

@@ -67,7 +67,7 @@ def names(server: Server, run: Run) -> list[str]:
 def drop_what_is_over(server: Server) -> None:
     """What any run does at its end."""
     with connections.connect(server.url, "test") as connection:
-        lapsed.drop(connection, server.url)
+        lapsed.drop(connection)
 
 
 def test_a_run_that_lost_its_anchor(server: Server, project: Project) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_pristine import operating_system
+from pytest_pristine import clock, operating_system
 from pytest_pristine.diagnosis import findings
 from pytest_pristine.diagnosis.context import Context
 from pytest_pristine.diagnosis.findings import Finding
@@ -83,14 +82,14 @@ def _megabytes(size: int) -> str:
 
 def _size(directory: Path) -> str:
     """How much the directory holds, as far as it can be added up in time."""
-    end, total = time.monotonic() + _PATIENCE, 0
+    end, total = clock.now() + _PATIENCE, 0
     for place, _, names in os.walk(directory):
         for name in names:
             try:
                 total += (Path(place) / name).lstat().st_size
             except OSError:
                 continue  # a server removes files all the time
-        if time.monotonic() > end:
+        if clock.now() > end:
             return f"more than {_megabytes(total)}"
     return _megabytes(total)
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 import psycopg
 from sqlalchemy.engine import URL
 
+from pytest_pristine import clock
 from pytest_pristine.errors import (
     PristineError,
     RestoreBlockedError,
@@ -269,10 +270,10 @@ class Isolation:
 
     def _timed(self, treat: Treatment, test: str) -> Restored:
         with self._lock:
-            began = time.perf_counter()
+            began = clock.now()
             restored = self._restore(treat)
             self.proof.remember(test, self._mark.following)
-            self.proof.restoring += time.perf_counter() - began
+            self.proof.restoring += clock.now() - began
         return restored
 
     def _restore(self, treat: Treatment) -> Restored:
@@ -345,9 +346,9 @@ class Isolation:
         It does not matter whether we would write to the table: the next test may, and wait for ever.
         """
         look = self._watch.look(self._mark)
-        blocking, deadline = look.blocking, time.monotonic() + self._timeout
+        blocking, deadline = look.blocking, clock.now() + self._timeout
         while blocking:
-            if time.monotonic() > deadline:
+            if clock.now() > deadline:
                 pids = [int(who.split()[0]) for who in blocking]
                 raise blockers.explain(self._watch.connection, self._timeout, pids=pids)
             time.sleep(_INTERVAL)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pytest_pristine import clock
 from pytest_pristine.isolation import gate
 from pytest_pristine.postgres import sessions
 from pytest_pristine.postgres.connections import Connection
@@ -66,9 +67,9 @@ class Leftovers:
         self._locks = frozenset()
 
     def _end_forgotten(self, connection: Connection) -> None:
-        deadline = time.monotonic() + self.timeout
+        deadline = clock.now() + self.timeout
         found = sessions.forgotten(connection)
-        while found and time.monotonic() < deadline:
+        while found and clock.now() < deadline:
             time.sleep(_INTERVAL)
             present = sessions.forgotten(connection)
             found = {session: last for session, last in found.items() if present.get(session) == last}

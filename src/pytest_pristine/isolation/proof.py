@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from pytest_pristine import clock
 from pytest_pristine.isolation.manifest import Difference, Manifest
 from pytest_pristine.postgres import snapshots
 
@@ -56,11 +56,11 @@ class Proof:
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Count the time of a proof."""
-        began = time.perf_counter()
+        began = clock.now()
         try:
             yield
         finally:
-            self.spent += time.perf_counter() - began
+            self.spent += clock.now() - began
 
     def told(self, differences: Sequence[Difference]) -> list[str]:
         """Differences in words, each with the tests that wrote it, as far as that is known."""

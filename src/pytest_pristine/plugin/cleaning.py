@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_pristine import clock
 from pytest_pristine.errors import PristineError, RestoreBlockedError, UnprovenError
 from pytest_pristine.plugin import covering, layering, recording
 from pytest_pristine.warnings import EscapedWarning, LeftoverWarning, SchemaChangedWarning
@@ -102,7 +102,7 @@ def _undo(equipment: Equipment, record: TestRecord, node: pytest.Item) -> Restor
         raise
     finally:
         equipment.restored = node.nodeid
-    if not record.kept:
+    if not recording.has_kept(node):
         record.wrote, record.others = dict(restored.rows), list(restored.others)
     record.leftovers, record.remade = list(restored.leftovers), restored.remade
     _warn(restored, node, node.nodeid)
@@ -171,11 +171,11 @@ def _keep(equipment: Equipment, record: TestRecord, node: pytest.Item) -> None:
 
 @contextmanager
 def _timed(record: TestRecord) -> Iterator[None]:
-    began = time.perf_counter()
+    began = clock.now()
     try:
         yield
     finally:
-        record.restore += time.perf_counter() - began
+        record.restore += clock.now() - began
 
 
 def _warn(restored: Restored, node: pytest.Item, who: str) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # The process that collected the tests, and how many of these ask for a database of their own.
 _EXPECTED = pytest.StashKey[tuple[int, int]]()
+# The test has a database of its own at the moment.
+_HAS_ONE = pytest.StashKey[bool]()
 
 
 def expect(session: pytest.Session) -> None:
@@ -72,18 +74,25 @@ def given(
     pool = equipment.pool
     covering.pass_over_fresh(equipment)
     fresh = pool.take(source)
+    node.stash[_HAS_ONE] = True
     checkouts = Checkouts()
     fresh.on_engine(functools.partial(checkouts.attend, fixture="fresh_database"))
     try:
         with checkouts.within(node.nodeid):
             yield fresh
     finally:
+        node.stash[_HAS_ONE] = False
         try:
             _look(pool, fresh, checkouts, node)
         finally:
             if recording.has_failed(node) and equipment.keeps:
                 _keep(equipment, pool, fresh, node)
             pool.give_back(fresh)
+
+
+def has_one(item: pytest.Item) -> bool:
+    """Whether a test has a database of its own at the moment: one may have been refused."""
+    return item.stash.get(_HAS_ONE, False)
 
 
 def end(equipment: Equipment) -> None:
@@ -135,10 +144,11 @@ def _keep(equipment: Equipment, pool: Pool, fresh: FreshDatabase, node: pytest.I
     import psycopg  # heavy, and loaded by now
 
     record = recording.of_test(node)
-    if record.kept:
+    if recording.has_kept(node):
         return  # there is one database to be opened for each test
     try:
-        record.kept = pool.keep(fresh, node.nodeid, equipment.settings.keep_failed.value)
+        # It may have one from when it was run before.
+        record.kept = pool.keep(fresh, node.nodeid, equipment.settings.keep_failed.value) or record.kept
     except (PristineError, psycopg.Error) as error:
         said = error.found if isinstance(error, PristineError) else str(error).strip()
         problem = f"the fresh_database of {node.nodeid} is not kept: {said}"

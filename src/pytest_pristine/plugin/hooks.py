@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Collect what is recorded, in the process that directs the run or the only one."""
     if not state.is_xdist_worker(config):
         config.pluginmanager.register(Collector(config), "pristine-collector")
+    config.pluginmanager.register(redaction.Redactor(config), "pristine-redactor")
     skipping.begin(config)
 
 
@@ -79,7 +80,7 @@ def pytest_runtest_makereport(
         reason = (error.found if len(error.found.split()) > 1 else f"{error.sought}: {error.found}").splitlines()[0]
         told = str(error) if first == item.nodeid else f"the same error as in {first}"
         report.longrepr = f"pytest-pristine: {reason}\n{told}"
-    if (report.longrepr or report.sections) and (server := state.found(item.config)) is not None:
+    if (server := state.found(item.config)) is not None:
         redaction.redact(report, server.url)
     return report
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_pristine.errors import PristineError, UnprovenError
-from pytest_pristine.plugin import collection, covering, layering, recording, redaction, rolling_back, state
+from pytest_pristine.plugin import collection, covering, freshening, layering, recording, redaction, rolling_back, state
 
 if TYPE_CHECKING:
     from pytest_pristine.plugin.recording import Equipment
@@ -99,17 +99,27 @@ def _told(equipment: Equipment, item: pytest.Item) -> list[tuple[str, str]]:
         which = "the statement" if recorder.count == 1 else f"the last {last} of {recorder.count} statements"
         shown = recorder.shown(parameters=settings.parameters.value == "show")
         sections.append((f"pristine: {which}", shown))
-    sections.append(("pristine: what it wrote", _written(equipment, item)))
+    written = _written(equipment, item)
+    if written:
+        sections.append(("pristine: what it wrote", written))
     return sections
 
 
 def _written(equipment: Equipment, item: pytest.Item) -> str:
     """What a test has written so far, in words."""
     if recording.of_test(item).alone:
-        return "what it committed to its fresh_database is not told; --pristine-keep-failed=3 keeps the database"
+        return _written_alone(equipment, item)
     # What an older fixture wrote is gone: a test that misses it would look in vain for the reason.
     undone = [f"clean_database undid before the test what {found}" for found in recording.of_test(item).found]
     return "\n".join([_committed(equipment, item), *rolling_back.told(equipment), *undone])
+
+
+def _written_alone(equipment: Equipment, item: pytest.Item) -> str:
+    """The same of a test that has a database of its own alone; nothing when that was refused."""
+    if not freshening.has_one(item):
+        return ""
+    keeps = "" if equipment.settings.keep_failed.value else "; --pristine-keep-failed=3 keeps the database"
+    return f"what it committed to its fresh_database is not told{keeps}"
 
 
 def _committed(equipment: Equipment, item: pytest.Item) -> str:

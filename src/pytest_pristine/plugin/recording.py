@@ -34,6 +34,8 @@ _NAMED = 3
 _TEST = pytest.StashKey["TestRecord"]()
 _CURRENT = pytest.StashKey["TestRecord"]()
 _FAILED = pytest.StashKey[bool]()
+# The database that was kept when the test was run before.
+_KEPT = pytest.StashKey[str]()
 _PROCESS = pytest.StashKey["ProcessRecord"]()
 _EQUIPMENT = pytest.StashKey["Equipment"]()
 
@@ -124,7 +126,7 @@ def begin(item: pytest.Item) -> TestRecord:
     )
     if before is not None:
         record.take_up(before)
-    item.stash[_TEST], item.stash[_FAILED] = record, False
+    item.stash[_TEST], item.stash[_FAILED], item.stash[_KEPT] = record, False, record.kept
     item.config.stash[_CURRENT] = record
     return record
 
@@ -152,6 +154,11 @@ def fail(item: pytest.Item) -> None:
 def has_failed(item: pytest.Item) -> bool:
     """Whether it has."""
     return item.stash.get(_FAILED, False)
+
+
+def has_kept(item: pytest.Item) -> bool:
+    """Whether a database was kept since the test was begun, this time."""
+    return of_test(item).kept not in ("", item.stash.get(_KEPT, ""))
 
 
 def of_process(config: pytest.Config) -> ProcessRecord:

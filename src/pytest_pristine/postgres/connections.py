@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import selectors
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -14,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import Ping
 from sqlalchemy.engine import URL
 
+from pytest_pristine import clock
 from pytest_pristine.errors import (
     AuthenticationError,
     NotAPostgresUrlError,
@@ -68,6 +68,15 @@ def connect(url: URL, purpose: str) -> Connection:
     except psycopg.OperationalError as error:
         said = urls.redact(str(error).strip(), url)
     raise UnreachableError(f"a connection to {urls.show(url)} ({purpose})", said, ["see the server's log"])
+
+
+def url_of(connection: Connection, database: str) -> URL:
+    """The URL of another database of the server that a connection is to, for the same role, password included."""
+    info = connection.info
+    named = {name: value for name, value in info.get_parameters().items() if name not in ("user", "dbname")}
+    return URL.create(
+        "postgresql+psycopg", username=info.user, password=info.password or None, database=database, query=named
+    )
 
 
 def _open(url: URL, purpose: str) -> Connection:
@@ -128,11 +137,11 @@ def _ask_first(pgconn: pq.abc.PGconn, query: str, seconds: float) -> None:
     A pooler that has no session left accepts a client nevertheless, and lets it wait.
     """
     pgconn.send_query(query.encode())
-    end = time.monotonic() + seconds
+    end = clock.now() + seconds
     with selectors.DefaultSelector() as selector:
         selector.register(pgconn.socket, selectors.EVENT_READ)
         while pgconn.is_busy():
-            if not selector.select(max(end - time.monotonic(), 0)):
+            if not selector.select(max(end - clock.now(), 0)):
                 raise psycopg.errors.ConnectionTimeout(f"connected, and no answer within {seconds:g} s")
             pgconn.consume_input()
     while (result := pgconn.get_result()) is not None:

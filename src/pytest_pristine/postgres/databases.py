@@ -10,7 +10,7 @@ import psycopg
 from psycopg import errors, sql
 
 from pytest_pristine.errors import NoRoomError
-from pytest_pristine.postgres import marks, sessions
+from pytest_pristine.postgres import holders, marks, sessions
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.marks import Mark
 
@@ -196,10 +196,13 @@ def allows_connections(connection: Connection, name: str) -> bool:
 def drop(connection: Connection, name: str) -> None:
     """Drop a database that carries our mark, sealed or not, and end the sessions in it.
 
-    The mark is read on the connection that destroys, right before it does.
+    The mark is read on the connection that destroys, right before it does. What is prepared in it is rolled back, and
+    its subscriptions go with it.
 
     Raises:
         LookupError: It is not there, or carries no mark of ours.
+        PrivilegeError: A transaction that is prepared in it, or a subscription, is another role's.
+        psycopg.Error: It cannot be dropped for another reason.
     """
     database = find(connection, name)
     if database is None:
@@ -209,7 +212,28 @@ def drop(connection: Connection, name: str) -> None:
     with patience(connection):
         if database.sealed:
             connection.execute(sql.SQL("ALTER DATABASE {} WITH IS_TEMPLATE false").format(sql.Identifier(name)))
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        statement = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+        try:
+            connection.execute(statement)
+        except errors.ObjectInUse:
+            # It is rare, and not worth a question each time.
+            if not holders.is_held(connection, name):
+                raise
+            _let_go(connection, database)
+            connection.execute(statement)
+
+
+def _let_go(connection: Connection, database: Database) -> None:
+    """Let a database be dropped, from within it: also one that nobody can connect to."""
+    closed = not allows_connections(connection, database.name)
+    if closed:
+        allow_connections(connection, database.name, allow=True)
+    try:
+        holders.let_go(connection, database.name)
+    except BaseException:
+        if closed and not connection.closed:
+            allow_connections(connection, database.name, allow=False)
+        raise
 
 
 @contextmanager

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Iterator
 
 import psycopg
-from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import PristineError
-from pytest_pristine.postgres import databases, locks, marks, sessions
+from pytest_pristine.postgres import databases, locks, marks
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
 
@@ -30,17 +29,16 @@ def is_over(connection: Connection, database: Database) -> bool:
         return over and _is_as_it_was(connection, database)
 
 
-def drop(connection: Connection, url: URL, run: str | None = None) -> None:
+def drop(connection: Connection, run: str | None = None) -> None:
     """Drop the databases of runs that are over.
 
     Args:
         connection: To the server's maintenance database.
-        url: Any database of the server.
         run: This one is over, whoever holds its lease: the caller.
     """
     for database in sorted(made_by_runs(connection), key=lambda each: each.mark.run != run):
         try:
-            drop_one(connection, url, database, run)
+            drop_one(connection, database, run)
         except LookupError:
             _log.debug("%s was dropped by somebody else meanwhile", database.name)
         except (psycopg.Error, PristineError) as error:
@@ -50,7 +48,7 @@ def drop(connection: Connection, url: URL, run: str | None = None) -> None:
             _log.warning("%s is over and cannot be dropped: %s", database.name, told(error))
 
 
-def drop_one(connection: Connection, url: URL, database: Database, run: str | None = None) -> None:
+def drop_one(connection: Connection, database: Database, run: str | None = None) -> None:
     """Drop a database whose run is this one or has ended; leave any other alone.
 
     Raises:
@@ -59,12 +57,12 @@ def drop_one(connection: Connection, url: URL, database: Database, run: str | No
         LookupError: It is not there any more.
     """
     if database.mark.run == run:
-        _drop(connection, url, database)
+        databases.drop(connection, database.name)
         return
     with locks.lapsed(connection, database.mark.run) as over:
         # Another run may have dropped it since it was listed, or made it something else.
         if over and _is_as_it_was(connection, database):
-            _drop(connection, url, database)
+            databases.drop(connection, database.name)
 
 
 def open_again(connection: Connection, name: str) -> bool:
@@ -92,9 +90,3 @@ def told(error: Exception) -> str:
 def _is_as_it_was(connection: Connection, database: Database) -> bool:
     found = databases.find(connection, database.name)
     return found is not None and (found.oid, found.mark) == (database.oid, database.mark)
-
-
-def _drop(connection: Connection, url: URL, database: Database) -> None:
-    # A transaction that a test left prepared would keep the database for ever.
-    sessions.roll_back_prepared_in(connection, url.set(database=database.name))
-    databases.drop(connection, database.name)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from psycopg import errors, sql
 from sqlalchemy.engine import URL
 
+from pytest_pristine import clock
 from pytest_pristine.errors import PrivilegeError, RestoreError
 from pytest_pristine.postgres import connections
 from pytest_pristine.postgres.connections import Connection
@@ -81,7 +82,7 @@ def open_in(connection: Connection, database: str | None = None) -> list[Open]:
     ]
 
 
-def clock(connection: Connection) -> float:
+def server_time(connection: Connection) -> float:
     """The server's time, in seconds since the epoch."""
     row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
     return float(str(row and row[0]))
@@ -124,14 +125,14 @@ def end(connection: Connection, database: str, keep: Collection[int] = ()) -> li
     Raises:
         RestoreError: One that we may end did not.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = clock.now() + PATIENCE
     while True:
         present = others(connection, database, keep)
         refused = [session for session in present if not _end(connection, session.pid)]
         ending = [session for session in present if session not in refused]
         if not ending:
             return refused
-        if time.monotonic() > deadline:
+        if clock.now() > deadline:
             raise RestoreError(
                 f"to end the sessions in the database {database!r}",
                 f"after {PATIENCE:g} s there is still: {listed(ending)}",

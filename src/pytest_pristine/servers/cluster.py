@@ -22,7 +22,7 @@ import psutil
 from filelock import FileLock
 from sqlalchemy.engine import URL
 
-from pytest_pristine import operating_system, progress
+from pytest_pristine import clock, operating_system, progress
 from pytest_pristine.errors import StartError
 from pytest_pristine.operating_system import Account
 from pytest_pristine.postgres import connections, log_lines
@@ -267,9 +267,9 @@ class Cluster:
 
     def _wait_until_stopped(self) -> bool:
         """Whether the server has stopped in time. Its process may stay for long, if nobody reaps it."""
-        end = time.monotonic() + STOP_TIMEOUT
+        end = clock.now() + STOP_TIMEOUT
         while self.postmaster() is not None:
-            if time.monotonic() > end:
+            if clock.now() > end:
                 return False
             time.sleep(_INTERVAL)
         return True

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from sqlalchemy.engine import URL
 
-from pytest_pristine import operating_system, progress
+from pytest_pristine import clock, operating_system, progress
 from pytest_pristine.errors import StartError
 from pytest_pristine.postgres import connections, urls
 from pytest_pristine.servers import address, engine
@@ -225,9 +225,9 @@ def _tagged(image: str) -> tuple[str, str | None]:
 
 def _wait(handle: Handle, found: Engine, password: str, sought: str) -> URL:
     """Wait until a query is answered: while the image makes the data, its port is open and nobody is behind it."""
-    end = time.monotonic() + START_TIMEOUT
+    end = clock.now() + START_TIMEOUT
     problem = f"no answer in {START_TIMEOUT} s"
-    while time.monotonic() < end:
+    while clock.now() < end:
         try:
             handle.reload()
         except ERRORS as error:

@@ -18,7 +18,7 @@ import psycopg
 from filelock import FileLock, Timeout
 from sqlalchemy.engine import URL
 
-from pytest_pristine import operating_system
+from pytest_pristine import clock, operating_system
 from pytest_pristine.errors import PristineError, ServerError
 from pytest_pristine.postgres import connections, lapsed, spares
 from pytest_pristine.servers import leases
@@ -107,19 +107,19 @@ def keep(server: Kept) -> None:
             held = leases.held(server.directory)
             if held or needed is None:
                 # At the first look, too: the run that started us may have had the lock for long.
-                needed = time.monotonic()
+                needed = clock.now()
             if held and server.is_stopping():
                 # It lets nobody in who is not there already: stopped now, it is started again by those who need it.
                 server.stop()
             if held:
                 prepared, again = False, 0.0
-            elif time.monotonic() - needed >= leases.linger(server.directory):
+            elif clock.now() - needed >= leases.linger(server.directory):
                 leases.sweep(server.directory)
                 (server.directory / _PID).unlink(missing_ok=True)
                 server.stop()
                 return
-        if not held and not prepared and time.monotonic() >= again:
-            prepared, again = not _tidy(server), time.monotonic() + _PAUSE
+        if not held and not prepared and clock.now() >= again:
+            prepared, again = not _tidy(server), clock.now() + _PAUSE
         time.sleep(_INTERVAL)
 
 
@@ -137,7 +137,7 @@ def _tidy(server: Kept) -> bool:
         return False
     try:
         with connections.connect(url, "keeper") as connection:
-            lapsed.drop(connection, url)
+            lapsed.drop(connection)
             made = spares.prepare(connection)
             return made or any(True for _ in lapsed.made_by_runs(connection))
     except (psycopg.Error, ServerError, LookupError) as error:

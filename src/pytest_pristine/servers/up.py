@@ -14,7 +14,7 @@ from pathlib import Path
 from psycopg import sql
 from sqlalchemy.engine import URL
 
-from pytest_pristine import operating_system
+from pytest_pristine import clock, operating_system
 from pytest_pristine.errors import BinariesError, InUseError, ServerError, StartError
 from pytest_pristine.postgres import connections, sessions, urls
 from pytest_pristine.servers import home, installations, needs
@@ -158,8 +158,8 @@ def _start_again(cluster: Cluster, programs: Binaries, login: Login, port: int) 
 
 def _complete(url: URL, login: Login) -> None:
     """Bring a server to its end whose start was killed. One that was ready long ago has everything."""
-    end = time.monotonic() + _PATIENCE
-    while not connections.answers(url) and time.monotonic() < end:
+    end = clock.now() + _PATIENCE
+    while not connections.answers(url) and clock.now() < end:
         if connections.answers(url.set(database="postgres")):
             _create_database(url, login)
         time.sleep(_INTERVAL)

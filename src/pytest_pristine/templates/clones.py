@@ -100,7 +100,6 @@ def drop(connection: Connection, clone: Clone) -> None:
     name = clone.fresh.name
     try:
         mark(connection, clone)
-        sessions.roll_back_prepared_in(connection, clone.source.maintenance.set(database=name))
     except (psycopg.Error, PristineError) as error:
         if connection.closed:
             raise
@@ -119,12 +118,12 @@ def keep(connection: Connection, clone: Clone, test: str, limit: int) -> str:
         RestoreError: A session in it does not end.
     """
     with locks.held(connection, locks.keeping(clone.mark.project)):
-        if not is_there(connection, clone) or not keeping.has_room(connection, clone.mark, limit):
+        if not is_there(connection, clone) or not keeping.has_room(connection, clone.mark, test, limit):
             return ""
         aside = keeping.kept(clone.mark, test)
         sessions.end(connection, clone.fresh.name)
         with connection.transaction():
             databases.rename(connection, clone.fresh.name, aside.name)
             databases.set_mark(connection, aside.name, aside.mark)
-        keeping.drop_beyond(connection, clone.mark, limit)
+        keeping.drop_others(connection, aside, limit)
     return aside.name

@@ -12,13 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL
 
-from pytest_pristine import operating_system
+from pytest_pristine import clock, operating_system
 from pytest_pristine.errors import NotOursError, OccupiedError, PrivilegeError, RestoreError
 from pytest_pristine.loading.loader import Loader
 from pytest_pristine.migrations import evidence
@@ -70,7 +69,7 @@ def lease(
         MigrationError: The migrations failed.
     """
     run = secrets.token_hex(4)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = clock.utc().isoformat(timespec="seconds")
     mark = Mark(marks.TARGET, run, names.label(project), owner=operating_system.owner(), since=now)
     with closing(Anchor(url, f"run {run}")) as anchor:
         if not anchor.hold(locks.target(target), PATIENCE) or _is_anothers(anchor.connection, target):
@@ -114,9 +113,9 @@ def check_free(connection: Connection, role: str, target: str) -> None:
     Raises:
         OccupiedError: One does.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = clock.now() + PATIENCE
     while _is_anothers(connection, target) or locks.is_held(connection, locks.target(target)):
-        if time.monotonic() > deadline:
+        if clock.now() > deadline:
             raise _occupied_by_another(connection, role, target)
         time.sleep(_INTERVAL)
 

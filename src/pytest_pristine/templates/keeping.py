@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
+from pytest_pristine import clock
 from pytest_pristine.postgres import databases, marks, names
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
@@ -46,7 +47,7 @@ def kept(mark: Mark, test: str) -> Aside:
         mark: Of the database that takes its place.
         test: The test that failed in it.
     """
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    now = clock.utc().isoformat(timespec="milliseconds")
     return Aside(names.kept(mark.project), replace(mark, kind=marks.KEPT, since=now, test=test), stays=True)
 
 
@@ -61,13 +62,25 @@ def latest(connection: Connection) -> list[Database]:
     return sorted(found, key=lambda database: database.mark.since, reverse=True)
 
 
-def has_room(connection: Connection, mark: Mark, limit: int) -> bool:
-    """Whether this run may keep one more: the first failures of a run tell most."""
-    return sum(1 for each in of_project(connection, mark.project) if each.mark.run == mark.run) < limit
+def has_room(connection: Connection, mark: Mark, test: str, limit: int) -> bool:
+    """Whether this run may keep one of a test: the first tests of a run that fail tell most."""
+    run = [each for each in of_project(connection, mark.project) if each.mark.run == mark.run]
+    # What this test left when it was run before makes room.
+    return sum(1 for each in run if each.mark.test != test) < limit
 
 
-def drop_beyond(connection: Connection, mark: Mark, limit: int) -> None:
-    """Drop those of earlier runs that are more than may be kept."""
+def drop_others(connection: Connection, latest: Aside, limit: int) -> None:
+    """Drop what makes room for one that was just kept: what its test left before, and what is too much of other runs.
+
+    Args:
+        connection: To the server's maintenance database.
+        latest: The one that was kept.
+        limit: How many may be kept of a project.
+    """
+    mark = latest.mark
+    for database in of_project(connection, mark.project):
+        if (database.mark.run, database.mark.test) == (mark.run, mark.test) and database.name != latest.name:
+            databases.drop(connection, database.name)
     for database in of_project(connection, mark.project)[limit:]:
         if database.mark.run != mark.run:
             databases.drop(connection, database.name)
@@ -75,5 +88,5 @@ def drop_beyond(connection: Connection, mark: Mark, limit: int) -> None:
 
 def outdated(connection: Connection) -> Iterator[Database]:
     """Those that nobody is likely to look at any more."""
-    limit = (datetime.now(UTC) - AGE).isoformat(timespec="milliseconds")
+    limit = (clock.utc() - AGE).isoformat(timespec="milliseconds")
     return (database for database in latest(connection) if database.mark.since < limit)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
-from pytest_pristine import operating_system
+from pytest_pristine import clock, operating_system
 from pytest_pristine.errors import PristineError, RestoreError
 from pytest_pristine.postgres import locks, sessions
 from pytest_pristine.postgres.anchor import Anchor
@@ -310,9 +309,9 @@ class Pool:
             # The test that took one begins now.
             self._yield(_BREATH)
             while (what := self._next()) is not None:
-                began = time.monotonic()
+                began = clock.now()
                 self._do(what)
-                self._yield(time.monotonic() - began)
+                self._yield(clock.now() - began)
         except Exception as error:  # noqa: BLE001 - it is told to whoever waits
             _log.debug("fresh databases: %s", error)
             with self._changed:

@@ -6,15 +6,16 @@ import contextlib
 import itertools
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 from sqlalchemy.engine import URL
 
 from pytest_pristine import operating_system
-from pytest_pristine.errors import ServerError, UnreachableError
+from pytest_pristine.errors import PristineError, ServerError, UnreachableError
 from pytest_pristine.postgres import connections, databases, lapsed, locks, marks, urls
 from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.databases import Database
@@ -56,6 +57,7 @@ class Pruner:
     home: Path
     dry: bool = False
     named: Value[str | None] = _NOT_CONFIGURED
+    _failures: list[ServerError] = field(default_factory=list, init=False)
 
     def prune(self, *, everything: bool = False, limit: int | None = None) -> Iterator[Removal]:
         """Remove what nobody can hold; each is told when it is gone.
@@ -69,7 +71,8 @@ class Pruner:
         Raises:
             ServerError: Something cannot be removed. What can be was.
         """
-        failures = []
+        failures = self._failures
+        failures.clear()
         for directory in home.servers(self.home):
             try:
                 yield from self._prune_server(directory, everything=everything)
@@ -86,7 +89,7 @@ class Pruner:
         if limit is not None:
             yield from self._shrink(limit)
         if failures:
-            raise failures[0]
+            raise _joined(failures)
 
     def _prune_server(self, directory: Path, *, everything: bool) -> Iterator[Removal]:
         server = keeper.at(directory)
@@ -144,31 +147,59 @@ class Pruner:
             return  # it does not answer now; whoever uses it will see
         with closing(connection):
             for database in list(lapsed.made_by_runs(connection)):
-                removal = _described(connection, database, name)
-                if self.dry:
-                    dropped = lapsed.is_over(connection, database)
-                else:
-                    lapsed.drop_one(connection, url, database)
-                    dropped = databases.find(connection, database.name) is None
-                if dropped:
-                    yield removal
+                yield from self._drop_lapsed(connection, database, name)
             yield from self._drop_orphans(connection, name)
             yield from self._drop_kept(connection, name, everything=everything)
+
+    def _drop_lapsed(self, connection: Connection, database: Database, server: str) -> Iterator[Removal]:
+        """Drop the database of a run, if that is over."""
+        removal, dropped = _described(connection, database, server), False
+        with self._going_on(connection, removal):
+            if self.dry:
+                dropped = lapsed.is_over(connection, database)
+            else:
+                lapsed.drop_one(connection, database)
+                dropped = databases.find(connection, database.name) is None
+        if dropped:
+            yield removal
 
     def _drop_orphans(self, connection: Connection, server: str) -> Iterator[Removal]:
         """Drop layers whose template is gone: no run will find them again."""
         for layer in list(retiring.orphans(connection)):
             removal = _described(connection, layer, server)
-            if self.dry or retiring.drop_if_free(connection, layer):
+            dropped = self.dry
+            with self._going_on(connection, removal):
+                dropped = dropped or retiring.drop_if_free(connection, layer)
+            if dropped:
                 yield removal
 
     def _drop_kept(self, connection: Connection, server: str, *, everything: bool) -> Iterator[Removal]:
         """Drop databases of failed tests that nobody is likely to look at any more."""
         for database in keeping.latest(connection) if everything else keeping.outdated(connection):
-            removal = _described(connection, database, server)
+            yield from self._drop(connection, database, server)
+
+    def _drop(self, connection: Connection, database: Database, server: str) -> Iterator[Removal]:
+        removal, dropped = _described(connection, database, server), self.dry
+        with self._going_on(connection, removal):
             if not self.dry:
                 databases.drop(connection, database.name)
+                dropped = True
+        if dropped:
             yield removal
+
+    @contextmanager
+    def _going_on(self, connection: Connection, removal: Removal) -> Iterator[None]:
+        """Note what cannot be removed, for the end, and go on with the others as long as there is a connection."""
+        try:
+            yield
+        except LookupError:
+            return  # somebody else dropped it meanwhile
+        except (psycopg.Error, PristineError) as error:
+            remedy = error.remedy if isinstance(error, PristineError) else ["see the server's log"]
+            failure = ServerError(f"to remove {removal.what}", lapsed.told(error), remedy)
+            if connection.closed:
+                raise failure from None
+            self._failures.append(failure)
 
     def _shrink(self, limit: int) -> Iterator[Removal]:
         """Remove templates, then servers that do not run, until no more than the limit is left."""
@@ -194,10 +225,7 @@ class Pruner:
             for name, connection, database in sorted(templates, key=_worth):
                 with locks.held_if_free(connection, locks.build(database.mark.fingerprint)) as free:
                     if free and databases.find(connection, database.name) is not None:
-                        removal = _described(connection, database, name)
-                        if not self.dry:
-                            databases.drop(connection, database.name)
-                        yield removal
+                        yield from self._drop(connection, database, name)
 
     def _discard_stopped(self) -> Iterator[Removal]:
         """Remove the servers that do not run, the one used longest ago first."""
@@ -216,6 +244,15 @@ class Pruner:
         if not self.dry:
             shutil.rmtree(directory)
         yield removal
+
+
+def _joined(failures: Sequence[ServerError]) -> ServerError:
+    """One error for all that could not be done."""
+    if len(failures) == 1:
+        return failures[0]
+    remedies = dict.fromkeys(line for each in failures for line in each.remedy)
+    found = "\n".join(f"{each.sought}: {each.found}" for each in failures)
+    return ServerError("to remove what nobody uses; what can be removed was", found, list(remedies))
 
 
 def _worth(template: tuple[str, Connection, Database]) -> tuple[bool, int, str]:

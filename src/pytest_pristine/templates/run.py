@@ -9,12 +9,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import psycopg
 from sqlalchemy.engine import URL
 
-from pytest_pristine import operating_system
+from pytest_pristine import clock, operating_system
 from pytest_pristine.errors import PristineError
 from pytest_pristine.migrations.migrator import Migrator
 from pytest_pristine.postgres import connections, databases, lapsed, locks, marks, names, poolers, properties, sessions
@@ -172,7 +171,7 @@ class Run:
         return names.of_worker(self._target, self._project, self.id, worker)
 
     def _mark(self, kind: str) -> Mark:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = clock.utc().isoformat(timespec="seconds")
         return Mark(kind, self.id, self._project, owner=operating_system.owner(), since=now)
 
     def _put_in_place(self, copy: Copy, target: str) -> Copy:
@@ -214,7 +213,7 @@ class Run:
     def _clean_up(self) -> None:
         try:
             connection = self.anchor.alive()
-            lapsed.drop(connection, self._url, self.id)
+            lapsed.drop(connection, self.id)
             retiring.retire(connection, self._project)
         except (PristineError, psycopg.Error) as error:
             # Whoever runs next on the server does it.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from pytest_pristine import clock
 
 
 @dataclass(slots=True)
@@ -29,8 +30,8 @@ class Spent:
         Args:
             what: The name of an attribute.
         """
-        began = time.perf_counter()
+        began = clock.now()
         try:
             yield
         finally:
-            setattr(self, what, getattr(self, what) + time.perf_counter() - began)
+            setattr(self, what, getattr(self, what) + clock.now() - began)

@@ -153,11 +153,11 @@ class Copy:
         """Make it anew, and keep the old one; see `Workspace.keep`."""
         connection = anchor.alive()
         with locks.held(connection, locks.keeping(self.mark.project)):
-            if not keeping.has_room(connection, self.mark, limit):
+            if not keeping.has_room(connection, self.mark, test, limit):
                 return ""
             aside = keeping.kept(self.mark, test)
             self.oid = copies.remake(anchor, self.url, self.mark, self.template, self.wanted, self.oid, aside=aside)
-            keeping.drop_beyond(connection, self.mark, limit)
+            keeping.drop_others(connection, aside, limit)
         return aside.name
 
     def hold(self, connection: Connection) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from pytest_pristine import clock
 from pytest_pristine.postgres import connections, sessions
 from pytest_pristine.postgres.sessions import Open
 
@@ -26,7 +27,7 @@ def at_end(url: URL, begun: Sequence[tuple[float, str]], known: Collection[int])
         known: Process ids of sessions that are told of elsewhere.
     """
     with connections.connect(url, "look") as connection:
-        ahead = sessions.clock(connection) - time.time()
+        ahead = sessions.server_time(connection) - time.time()
         left = remaining(lambda: sessions.open_in(connection), known)
     return [_told(each, begun, ahead) for each in left]
 
@@ -38,9 +39,9 @@ def remaining(look: Callable[[], Sequence[Open]], known: Collection[int]) -> lis
         look: Gives the sessions that are open.
         known: Process ids of sessions that are told of elsewhere.
     """
-    deadline = time.monotonic() + _PATIENCE
+    deadline = clock.now() + _PATIENCE
     left = _unknown(look(), known)
-    while left and time.monotonic() < deadline:
+    while left and clock.now() < deadline:
         time.sleep(_INTERVAL)
         left = _unknown(look(), known)
     pooled = _pooled() if left else set()

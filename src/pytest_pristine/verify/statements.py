@@ -6,7 +6,6 @@ Listening to the class hears every engine of the process, those of the applicati
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
 
+from pytest_pristine import clock
 from pytest_pristine.postgres import said
 from pytest_pristine.verify.records import Shape
 
@@ -134,7 +134,7 @@ class Recorder:
 
     def _before(self, connection: Connection, *_: object) -> None:
         # A statement may run others before it is done itself: for the default of a column, say.
-        connection.info.setdefault(_BEGAN, []).append(time.perf_counter())
+        connection.info.setdefault(_BEGAN, []).append(clock.now())
 
     def _after(self, connection: Connection, cursor: DBAPICursor, sql: str, parameters: object, *rest: object) -> None:
         seconds = _ended(connection)
@@ -171,7 +171,7 @@ class Recorder:
 def _ended(connection: Connection) -> float:
     """Seconds since the statement of a connection began that began last."""
     began: Sequence[float] = connection.info.get(_BEGAN) or ()
-    return time.perf_counter() - connection.info[_BEGAN].pop() if began else 0.0
+    return clock.now() - connection.info[_BEGAN].pop() if began else 0.0
 
 
 def _told(parameters: object) -> str:
