@@ -168,7 +168,7 @@ class Layers:
             has_made = True
 
         try:
-            self._isolation.move_to(noted)
+            self._isolation.move_to(noted, layer.loaders)
         except BaseException:
             if has_made:
                 # It cannot be restored. The next restore makes the old one.

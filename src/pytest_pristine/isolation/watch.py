@@ -27,6 +27,10 @@ from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.snapshots import Snapshot
 from pytest_pristine.postgres.wal import Flushed
 
+# What tells a database from any that is no copy of the same template: of others the relations have other oids or files.
+_IDENTITY = (
+    "SELECT count(*), sum(hashtextextended(ROW(oid, relfilenode, relnamespace, relname)::text, 0)) FROM pg_class"
+)
 _IN_PROGRESS = "SELECT xid::text FROM unnest(%s::xid8[]) AS xid WHERE pg_xact_status(xid) = 'in progress'"
 
 
@@ -53,6 +57,7 @@ class Watch:
         crash: When the server began to count anew, as it does after a crash.
         may_run: Something of the application's may run when a restore writes.
         views_run: Something of it may when a materialized view is refreshed.
+        identity: What tells the database, as it was recorded, from any that is no copy of the same template.
     """
 
     connection: Connection
@@ -68,6 +73,7 @@ class Watch:
     may_run: bool
     views_run: bool
     reading: Connection | None = None
+    identity: object = None
     _way: ChangeDetector | None = None
     _is_written_to: bool = True
 
@@ -90,6 +96,7 @@ class Watch:
             baseline.close()
             raise
         watch.probes.connection, watch.reading = reading, reading
+        watch.identity = _identity(reading)
         return watch
 
     @classmethod
@@ -116,7 +123,22 @@ class Watch:
         """The same on another connection."""
         self._stop_reading()
         self.schema.connection = self.large_objects.connection = connection
-        return self._equip(connection, self.baseline, self.schema, self.large_objects, replica=self.replica)
+        watch = self._equip(connection, self.baseline, self.schema, self.large_objects, replica=self.replica)
+        watch.identity = self.identity
+        return watch
+
+    def again(self, connection: Connection) -> Watch | None:
+        """The same for another copy of the same template, without that it is read; None where it is of another one.
+
+        What somebody has written to it by now is found by the first look, like all that is written afterwards.
+        """
+        if _identity(connection) != self.identity:
+            return None
+        self.schema.watch_again(connection)
+        self.large_objects.connection = connection
+        watch = self._equip(connection, self.baseline, self.schema, self.large_objects, replica=self.replica)
+        watch.identity = self.identity
+        return watch
 
     def has_crashed(self, connection: Connection) -> bool:
         """Whether the server crashed since, and may have lost what was committed last, a restore for example."""
@@ -146,7 +168,9 @@ class Watch:
                 "large objects that something else than the migrations made before the tests began",
                 ["make large objects in the migrations"],
             )
-        return self._equip(connection, moved, schema, large, replica=self.replica)
+        watch = self._equip(connection, moved, schema, large, replica=self.replica)
+        watch.identity = _identity(connection)
+        return watch
 
     def manifest(self, *, digests: bool) -> Manifest:
         """What the database holds now, which is pristine.
@@ -331,6 +355,10 @@ class Watch:
         """End the connection and give the baseline up."""
         self.disconnect()
         self.baseline.close()
+
+
+def _identity(connection: Connection) -> object:
+    return connection.execute(_IDENTITY).fetchone()
 
 
 def _crash(connection: Connection) -> object:
