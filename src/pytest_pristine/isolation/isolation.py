@@ -98,7 +98,8 @@ class Isolation:
         self._listeners: list[Callable[[], None]] = []
         self._is_spoiled = False
         self._leftovers = Leftovers(timeout, self._tell)
-        self._contents: Hashable = ()
+        # The oid of the template that the database is known to be a copy of.
+        self._contents: Hashable = None
         self._recordings = Recordings()
         self._take(self._opener.record(self._begin(), coverage))
         self.proof = Proof(proof, self._watch.manifest(digests=proof != OFF))
@@ -208,14 +209,13 @@ class Isolation:
             self._leave_to_parent()
             self._make_anew(frozenset(), lambda: None if keep() else self._rebuild())
 
-    def move_to(self, make: Callable[[], None], contents: Hashable) -> None:
+    def move_to(self, make: Callable[[], Hashable]) -> None:
         """Have a database with other contents made in the place of this one: these are what is restored from now on.
 
         Args:
             make: Makes it, and ends all sessions in the old one. From then on `rebuild` makes the new one again. When
-                it raises, `rebuild` makes the old one, and tests are restored to that.
-            contents: What tells these contents from others. Where the database had them before, and is a copy of the
-                same template again, they are not recorded a second time. At first it has those of `()`.
+                it raises, `rebuild` makes the old one, and tests are restored to that. It gives the oid of the template
+                that the new one is a copy of, or None: a copy of one that was here before is not recorded again.
 
         Raises:
             PristineError: It cannot be made, or not be restored.
@@ -226,7 +226,7 @@ class Isolation:
             before = self._watch
             before.disconnect()
             try:
-                make()
+                contents = make()
             finally:
                 self._tell()
             recording = self._recording(contents)
@@ -240,10 +240,7 @@ class Isolation:
         """What the database holds that was made now: read, unless it is known from before."""
         connection, known = self._opener.restoring(), self._recordings.take(contents)
         if known is not None:
-            watch = self._opener.resume(connection, known.watch)
-            if watch is not None:
-                return Recording(watch, known.manifest)
-            known.watch.baseline.close()
+            return Recording(self._opener.resume(connection, known.watch), known.manifest)
         watch = self._opener.record(connection, self._coverage)
         try:
             return Recording(watch, watch.manifest(digests=self.proof.mode != OFF))

@@ -162,13 +162,14 @@ class Layers:
             # There is no template to begin with: what is loaded on top of must be pristine.
             self._isolation.prepare()
 
-        def noted() -> None:
+        def noted() -> int | None:
             nonlocal has_made
             make()
             has_made = True
+            return self._workspace.copied
 
         try:
-            self._isolation.move_to(noted, layer.loaders)
+            self._isolation.move_to(noted)
         except BaseException:
             if has_made:
                 # It cannot be restored. The next restore makes the old one.

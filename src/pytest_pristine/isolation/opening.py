@@ -74,8 +74,8 @@ class Opener:
             connection.close()
             raise
 
-    def resume(self, connection: Connection, watch: Watch) -> Watch | None:
-        """Be ready to restore another copy of a template that was watched before; None where it is of another one.
+    def resume(self, connection: Connection, watch: Watch) -> Watch:
+        """Be ready to restore another copy of a template that was watched before.
 
         Args:
             connection: See `restoring`. It is closed when this fails.

@@ -37,10 +37,10 @@ class Recordings:
         """Remember a recording, and forget another for it if there are many.
 
         Args:
-            contents: What tells the contents from any other.
+            contents: What tells the contents from any other; None where nothing does.
             recording: What was recorded of them.
         """
-        if recording.watch.baseline.files > _FILES:
+        if contents is None or recording.watch.baseline.files > _FILES:
             recording.watch.baseline.close()
             return
         self._kept[contents] = recording

@@ -27,10 +27,6 @@ from pytest_pristine.postgres.connections import Connection
 from pytest_pristine.postgres.snapshots import Snapshot
 from pytest_pristine.postgres.wal import Flushed
 
-# What tells a database from any that is no copy of the same template: of others the relations have other oids or files.
-_IDENTITY = (
-    "SELECT count(*), sum(hashtextextended(ROW(oid, relfilenode, relnamespace, relname)::text, 0)) FROM pg_class"
-)
 _IN_PROGRESS = "SELECT xid::text FROM unnest(%s::xid8[]) AS xid WHERE pg_xact_status(xid) = 'in progress'"
 
 
@@ -57,7 +53,6 @@ class Watch:
         crash: When the server began to count anew, as it does after a crash.
         may_run: Something of the application's may run when a restore writes.
         views_run: Something of it may when a materialized view is refreshed.
-        identity: What tells the database, as it was recorded, from any that is no copy of the same template.
     """
 
     connection: Connection
@@ -73,7 +68,6 @@ class Watch:
     may_run: bool
     views_run: bool
     reading: Connection | None = None
-    identity: object = None
     _way: ChangeDetector | None = None
     _is_written_to: bool = True
 
@@ -96,7 +90,6 @@ class Watch:
             baseline.close()
             raise
         watch.probes.connection, watch.reading = reading, reading
-        watch.identity = _identity(reading)
         return watch
 
     @classmethod
@@ -123,22 +116,16 @@ class Watch:
         """The same on another connection."""
         self._stop_reading()
         self.schema.connection = self.large_objects.connection = connection
-        watch = self._equip(connection, self.baseline, self.schema, self.large_objects, replica=self.replica)
-        watch.identity = self.identity
-        return watch
+        return self._equip(connection, self.baseline, self.schema, self.large_objects, replica=self.replica)
 
-    def again(self, connection: Connection) -> Watch | None:
-        """The same for another copy of the same template, without that it is read; None where it is of another one.
+    def again(self, connection: Connection) -> Watch:
+        """The same for another copy of the same template, where all has the same oids: it is not read.
 
         What somebody has written to it by now is found by the first look, like all that is written afterwards.
         """
-        if _identity(connection) != self.identity:
-            return None
         self.schema.watch_again(connection)
         self.large_objects.connection = connection
-        watch = self._equip(connection, self.baseline, self.schema, self.large_objects, replica=self.replica)
-        watch.identity = self.identity
-        return watch
+        return self._equip(connection, self.baseline, self.schema, self.large_objects, replica=self.replica)
 
     def has_crashed(self, connection: Connection) -> bool:
         """Whether the server crashed since, and may have lost what was committed last, a restore for example."""
@@ -168,9 +155,7 @@ class Watch:
                 "large objects that something else than the migrations made before the tests began",
                 ["make large objects in the migrations"],
             )
-        watch = self._equip(connection, moved, schema, large, replica=self.replica)
-        watch.identity = _identity(connection)
-        return watch
+        return self._equip(connection, moved, schema, large, replica=self.replica)
 
     def manifest(self, *, digests: bool) -> Manifest:
         """What the database holds now, which is pristine.
@@ -355,10 +340,6 @@ class Watch:
         """End the connection and give the baseline up."""
         self.disconnect()
         self.baseline.close()
-
-
-def _identity(connection: Connection) -> object:
-    return connection.execute(_IDENTITY).fetchone()
 
 
 def _crash(connection: Connection) -> object:
