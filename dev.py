@@ -272,6 +272,7 @@ def make_environment(directory: Path, *, pinned: bool = True) -> None:
     # Dependency groups and constraints of the build came with later versions of pip than Python 3.11 has.
     pip(directory, "--upgrade", "pip", *constraint)
     pip(directory, "--group", "dev", "--editable", ".", *constraint, *build_constraint)
+    pip(directory, "--group", "beside", "--no-deps", "--target", str(directory / "beside"))
 
 
 def make_empty_environment(directory: Path) -> None:

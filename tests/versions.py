@@ -35,7 +35,10 @@ ONCE = (
     "tests/workers/test_machines.py", "tests/workers/test_together.py", "tests/workers/test_xdist.py",
 )  # fmt: skip
 # What is tested on the newest and the oldest version: a wheel's server and an installed one, not another wheel's.
-ENDS = ("tests/drivers", "tests/migrations", "tests/network", "tests/plugin", "tests/servers", "tests/workers")
+ENDS = (
+    "tests/drivers", "tests/interplay", "tests/migrations", "tests/network", "tests/plugin", "tests/servers",
+    "tests/workers",
+)  # fmt: skip
 # One worker more than there are processors, as tests also wait; each has servers of its own, and many would fight for
 # the disk. One that has nothing left to do takes tests from another.
 _WORKERS = ("-n", str(min((os.cpu_count() or 1) + 1, 5)), "--dist=worksteal")

@@ -288,9 +288,9 @@ def test_a_size_that_is_none(home: Home, size: str) -> None:
 
 
 def test_the_home_of_the_project(home: Home, tmp_path: Path) -> None:
-    """In a project whose ini file sets the home, the commands use that one."""
+    """In a project whose ini file sets the home, the commands use that one, also where warnings are errors."""
     other = home.path / "other"
-    (tmp_path / "pytest.ini").write_text(f"[pytest]\npristine_home = {other}\n")
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\nfilterwarnings = error\npristine_home = {other}\n")
     (tmp_path / "conftest.py").write_text("raise RuntimeError('not to be imported')\n")
     named = {name: value for name, value in environment(home).items() if name != "PRISTINE_HOME"}
     done = subprocess.run([PRISTINE, "status"], cwd=tmp_path, env=named, capture_output=True, text=True, check=False)

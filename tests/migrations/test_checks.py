@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from sqlalchemy.engine import URL
@@ -234,3 +235,69 @@ def test_a_role_that_may_make_no_database(checked: Project, server: Server, data
         server.ask(f"ALTER DATABASE {database.database} OWNER TO CURRENT_USER")
     assert f"the role '{role.username}' may make none" in found["test_upgrade_from_base"]
     assert f'to do: ALTER ROLE "{role.username}" CREATEDB' in found["test_up_down_up"]
+
+
+BEFORE = """
+    [pytest]
+    pristine_migrations =
+        sql: before
+        command: python -c "import psycopg; psycopg.connect('', autocommit=True).execute('CREATE TABLE legacy ()')"
+        alembic
+        sql: after
+"""
+
+
+def test_steps_before_the_history(checked: Project) -> None:
+    """What stands before the history in the settings is there when its revisions run; what stands after it is not."""
+    checked.write("pytest.ini", BEFORE)
+    checked.write("before/1.sql", "CREATE TYPE state AS ENUM ('open')")
+    checked.write("after/1.sql", "CREATE TABLE users ()")
+    revise(checked, "0003", "0002", "ALTER TABLE legacy ADD state state", "ALTER TABLE legacy DROP state")
+    found = failed(checked)
+    # The models know nothing of it.
+    assert list(found) == ["test_models_match_schema"], found
+    assert "table legacy: in the migrations, and not in the models" in found["test_models_match_schema"]
+    checked.write("before/1.sql", "CREATE TYPE state AS ENUM ('open'")
+    assert "before/1.sql" in failed(checked, "-k", "up_down")["test_up_down_up"]
+
+
+@pytest.mark.parametrize("target", ["0001", "head"])
+def test_steps_that_apply_revisions(checked: Project, target: str) -> None:
+    """Revisions that a step before has applied are not gone through, and where none is left that is told."""
+    line = f"command: alembic -x url={{url:postgresql+psycopg}} upgrade {target}"
+    checked.write("pytest.ini", f"[pytest]\npristine_migrations =\n    {line}\n    alembic\n")
+    given = 'create_engine(context.get_x_argument(as_dictionary=True)["url"]).connect()'
+    checked.write(
+        "migrations/env.py",
+        "from sqlalchemy import create_engine\n"
+        + dedent(ENV_PY).replace('attributes["connection"]', f'attributes.get("connection") or {given}'),
+    )
+    revise(checked, "0001", None, FIRST[0], "SELECT")
+    found = failed(checked, "-k", "up_down or delta or base")
+    if target == "0001":
+        assert found == {}
+        return
+    assert set(found) == {"test_up_down_up", "test_delta_equals_scratch"}
+    for said in found.values():
+        assert "found: none is left: the database is at head by then, made by command: alembic -x" in said
+        assert "to do: leave this check out: import the others by name" in said
+
+
+def test_a_history_with_what_is_run_before_it(checked: Project) -> None:
+    """A project may give the steps itself; the last history among them is the one that is checked."""
+    checked.write("pytest.ini", "[pytest]\npristine_migrations = sql: elsewhere\n")
+    checked.write("before/1.sql", "CREATE TABLE legacy ()")
+    revise(checked, "0003", "0002", "ALTER TABLE legacy ADD id int", "ALTER TABLE legacy DROP id")
+    found = failed(checked, "-k", "up_down")
+    assert "found: none" in found["test_up_down_up"]
+    assert "to do: have the fixture checked_migrations give it: Alembic(…), or Steps(…, Alembic(…))" in str(found)
+    with (checked.path / "test_users.py").open("a", encoding="utf-8") as file:
+        file.write(dedent("""
+            import pytest
+            from pytest_pristine import Alembic, SqlFiles, Steps
+
+            @pytest.fixture(scope="session")
+            def checked_migrations():
+                return Steps(SqlFiles("before"), Alembic("alembic.ini"))
+        """))  # fmt: skip
+    assert failed(checked, "-k", "up_down or delta or base") == {}

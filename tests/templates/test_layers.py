@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from pytest_pristine.errors import LayerError, RestoreError
+from pytest_pristine.isolation import baseline
 from pytest_pristine.isolation.catalogue import Coverage
 from pytest_pristine.isolation.isolation import Isolation
 from pytest_pristine.isolation.layers import Layer, Layers
@@ -36,6 +38,8 @@ DDL = """
 """
 ROOT = Path(__file__).parent
 NAMES = "SELECT string_agg(name, ' ' ORDER BY id) FROM users"
+# What no fingerprint tells of, as the time of day.
+EXTRA = ""
 # What is loaded, in this process.
 loaded: list[str] = []
 
@@ -49,7 +53,7 @@ def add(name: str, engine: Engine) -> None:
     """Load a user."""
     loaded.append(name)
     with engine.begin() as connection:
-        connection.execute(text("INSERT INTO users (name) VALUES (:name)"), {"name": name})
+        connection.execute(text("INSERT INTO users (name) VALUES (:name)"), {"name": name + EXTRA})
 
 
 def adding(name: str) -> Callable[[Any], object]:
@@ -142,6 +146,31 @@ def test_layers_on_layers(server: Server, templates: Templates) -> None:
         assert use(server, workspace, isolation) == "root"
         assert (workspace.template, layers.switches) == (base, 5)
     assert (loaded, len(templates.names("layer")), templates.names("scratch")) == (["a", "b", "b"], 3, [])
+
+
+def test_contents_that_come_again(server: Server, templates: Templates, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are recorded once, whatever was done to their last copy, and anew when the template is another."""
+    recorded: list[object] = []
+    record = baseline.record
+    monkeypatch.setattr(baseline, "record", lambda *given: recorded.append(given) or record(*given))
+    with templates.lease(Schema(DDL)) as workspace, layers_of(server, workspace) as (layers, isolation):
+        name = str(workspace.url.database)
+        with layers.root.layer(adding("a")) as first, first.layer(adding("b")) as second:
+            for _ in range(2):
+                for layer, names in ((layers.root, "root"), (first, "root a"), (second, "root a b")):
+                    layers.stand_on(layer)
+                    # Somebody comes before the first test.
+                    server.ask("INSERT INTO users (name) VALUES ('early')", name)
+                    isolation.prepare()
+                    assert use(server, workspace, isolation) == names
+            assert len(recorded) == 4, "the first time of each; the first of all is not known to be a copy"
+            server.ask(f"ALTER DATABASE {workspace.template} IS_TEMPLATE false")
+            layers.stand_on(first)
+            server.ask(f"DROP DATABASE {templates.names('layer')[-1]}")
+            monkeypatch.setattr(sys.modules[__name__], "EXTRA", "!")
+            layers.stand_on(second)
+            assert use(server, workspace, isolation) == "root a b!"
+        assert len(recorded) == 5
 
 
 def test_a_layer_is_found_again(server: Server, templates: Templates) -> None:

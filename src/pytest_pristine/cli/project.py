@@ -50,8 +50,10 @@ def read_with_root() -> tuple[Settings, Path]:
     reader = _Reader()
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        # The project's conftest is its own business, and may do anything.
-        status = pytest.main(["--noconftest", "-p", "no:cacheprovider", "-p", "pristine"], [reader])
+        # The project's conftest is its own business, and may do anything. Rewriting assertions would have pytest warn
+        # that our modules are imported by now, and warnings may be errors in the project.
+        words = ["--noconftest", "--assert=plain", "-p", "no:cacheprovider", "-p", "pristine"]
+        status = pytest.main(words, [reader])
     if reader.settings is None or reader.root is None:
         raise SettingError(
             "the project's settings, as pytest reads them",

@@ -40,11 +40,13 @@ class Rows:
         lines: A file of them.
         count: Their number.
         pages: How many pages the table had.
+        size: Their bytes.
     """
 
     lines: IO[bytes]
     count: int
     pages: int
+    size: int = 0
 
     def __iter__(self) -> Iterator[bytes]:
         self.lines.seek(0)
@@ -89,6 +91,11 @@ class Baseline:
         """How many pages a table had."""
         rows = self.rows.get(relation.oid)
         return 0 if rows is None else rows.pages
+
+    @property
+    def files(self) -> int:
+        """How many files are open for the rows of its tables."""
+        return sum(rows.size > _IN_MEMORY for rows in self.rows.values())
 
     def is_expendable(self, oid: int) -> bool:
         """Whether a table may be emptied along with another: it is looked after, had no rows, and nothing fires."""
@@ -213,7 +220,7 @@ def copy_out(connection: Connection, table: Relation) -> Rows:
                 lines.write(data)
         count = cursor.rowcount
     size = connection.execute(_PAGES, [table.oid]).fetchone()
-    return Rows(lines, count, int(str(size[0])) if size else 0)
+    return Rows(lines, count, int(str(size[0])) if size else 0, lines.tell())
 
 
 def holds(connection: Connection, table: Relation, rows: Rows | None) -> bool:

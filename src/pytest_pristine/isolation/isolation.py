@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
 import psycopg
@@ -27,6 +27,7 @@ from pytest_pristine.isolation.freshness import EVERYTHING, Fresh
 from pytest_pristine.isolation.leftovers import Leftovers, Treatment
 from pytest_pristine.isolation.opening import BLOCKED, Opener
 from pytest_pristine.isolation.proof import OFF, Proof
+from pytest_pristine.isolation.recordings import Recording, Recordings
 from pytest_pristine.isolation.restored import Restored, Spoiled
 from pytest_pristine.isolation.undoing import Made, Restorer
 from pytest_pristine.isolation.watch import Watch
@@ -98,6 +99,9 @@ class Isolation:
         self._listeners: list[Callable[[], None]] = []
         self._is_spoiled = False
         self._leftovers = Leftovers(timeout, self._tell)
+        # The oid of the template that the database is known to be a copy of.
+        self._contents: Hashable = None
+        self._recordings = Recordings()
         self._take(self._opener.record(self._begin(), coverage))
         self.proof = Proof(proof, self._watch.manifest(digests=proof != OFF))
 
@@ -206,12 +210,13 @@ class Isolation:
             self._leave_to_parent()
             self._make_anew(frozenset(), lambda: None if keep() else self._rebuild())
 
-    def move_to(self, make: Callable[[], None]) -> None:
+    def move_to(self, make: Callable[[], Hashable]) -> None:
         """Have a database with other contents made in the place of this one: these are what is restored from now on.
 
         Args:
             make: Makes it, and ends all sessions in the old one. From then on `rebuild` makes the new one again. When
-                it raises, `rebuild` makes the old one, and tests are restored to that.
+                it raises, `rebuild` makes the old one, and tests are restored to that. It gives the oid of the template
+                that the new one is a copy of, or None: a copy of one that was here before is not recorded again.
 
         Raises:
             PristineError: It cannot be made, or not be restored.
@@ -222,19 +227,27 @@ class Isolation:
             before = self._watch
             before.disconnect()
             try:
-                make()
+                contents = make()
             finally:
                 self._tell()
-            watch = self._opener.record(self._opener.restoring(), self._coverage)
-            try:
-                self.proof.manifest = watch.manifest(digests=self.proof.mode != OFF)
-            except BaseException:
-                watch.close()
-                raise
-            self._take(watch)
+            recording = self._recording(contents)
+            self._recordings.keep(self._contents, Recording(before, self.proof.manifest))
+            self._contents, self.proof.manifest = contents, recording.manifest
+            self._take(recording.watch)
             self._leftovers.forget_locks()
             self._is_spoiled = False
-            before.baseline.close()
+
+    def _recording(self, contents: Hashable) -> Recording:
+        """What the database holds that was made now: read, unless it is known from before."""
+        connection, known = self._opener.restoring(), self._recordings.take(contents)
+        if known is not None:
+            return Recording(self._opener.resume(connection, known.watch), known.manifest)
+        watch = self._opener.record(connection, self._coverage)
+        try:
+            return Recording(watch, watch.manifest(digests=self.proof.mode != OFF))
+        except BaseException:
+            watch.close()
+            raise
 
     def made_beside(self) -> Restored:
         """What there was, when this was made, beside what `rebuild` makes; the database is made anew for it.
@@ -258,6 +271,7 @@ class Isolation:
     def close(self) -> None:
         """End the connection and give the baseline up."""
         self._ended = True
+        self._recordings.close()
         if os.getpid() == self._pid:  # a fork leaves the connection to its parent
             self._watch.close()
 

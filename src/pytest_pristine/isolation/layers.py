@@ -162,10 +162,11 @@ class Layers:
             # There is no template to begin with: what is loaded on top of must be pristine.
             self._isolation.prepare()
 
-        def noted() -> None:
+        def noted() -> int | None:
             nonlocal has_made
             make()
             has_made = True
+            return self._workspace.copied
 
         try:
             self._isolation.move_to(noted)

@@ -74,6 +74,19 @@ class Opener:
             connection.close()
             raise
 
+    def resume(self, connection: Connection, watch: Watch) -> Watch:
+        """Be ready to restore another copy of a template that was watched before.
+
+        Args:
+            connection: See `restoring`. It is closed when this fails.
+            watch: What was known of the copy before.
+        """
+        try:
+            return watch.again(connection)
+        except BaseException:
+            connection.close()
+            raise
+
     def _record_on(self, connection: Connection, reading: Connection, coverage: Coverage) -> Watch:
         try:
             self._prepare(reading)

@@ -100,6 +100,7 @@ class SchemaWatch:
     _database: object = field(init=False)
     _has_temporary: bool = field(init=False)
     _glances: dict[tuple[int, ...], bytes] = field(default_factory=dict)
+    _at_first: tuple[Mapping[int, int], Mapping[int, int]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._catalogues = {catalogue.oid: catalogue for catalogue in system_catalogues.read(self.connection)}
@@ -111,6 +112,15 @@ class SchemaWatch:
         self._describing = self._composed_description()
         self._database = self._describe_database()
         self._has_temporary = self.connection.execute(_TEMPORARY).fetchone() == (True,)
+        self._at_first = dict(self._totals), dict(self._counts)
+
+    def watch_again(self, connection: Connection) -> None:
+        """Watch another copy of the same template, which nobody has written to."""
+        self.connection = connection
+        # Temporary things have come and gone since.
+        self._totals, self._counts = map(dict, self._at_first)
+        self._files, self._database = self._read_files(), self._describe_database()
+        self._has_temporary = connection.execute(_TEMPORARY).fetchone() == (True,)
 
     def changes(self, written: Collection[int | None] | None, fresh: Fresh) -> SchemaChanges:
         """What was changed.

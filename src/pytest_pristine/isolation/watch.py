@@ -118,6 +118,15 @@ class Watch:
         self.schema.connection = self.large_objects.connection = connection
         return self._equip(connection, self.baseline, self.schema, self.large_objects, replica=self.replica)
 
+    def again(self, connection: Connection) -> Watch:
+        """The same for another copy of the same template, where all has the same oids: it is not read.
+
+        What somebody has written to it by now is found by the first look, like all that is written afterwards.
+        """
+        self.schema.watch_again(connection)
+        self.large_objects.connection = connection
+        return self._equip(connection, self.baseline, self.schema, self.large_objects, replica=self.replica)
+
     def has_crashed(self, connection: Connection) -> bool:
         """Whether the server crashed since, and may have lost what was committed last, a restore for example."""
         return _crash(connection) != self.crash

@@ -8,13 +8,14 @@ from dataclasses import replace
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import MigrationCheckError
-from pytest_pristine.migrations import child, dumps, inspection
+from pytest_pristine.migrations import checked, child, dumps, inspection
 from pytest_pristine.migrations.alembic import Alembic
+from pytest_pristine.migrations.checked import Checked
 from pytest_pristine.migrations.dumps import Dump
 from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.migrations.inspection import History
 from pytest_pristine.migrations.migrator import Migrator
-from pytest_pristine.migrations.steps import Steps
+from pytest_pristine.migrations.steps import flat
 from pytest_pristine.postgres import urls
 
 _STAIRWAY = "pytest_pristine.migrations.stairway"
@@ -28,14 +29,9 @@ def of_alembic(migrator: Migrator) -> Alembic:
     Raises:
         MigrationCheckError: There is none, or there are several.
     """
-    steps = migrator.steps if isinstance(migrator, Steps) else [migrator]
-    found = [step for step in steps if isinstance(step, Alembic)]
+    found = [step for step in flat(migrator) if isinstance(step, Alembic)]
     if len(found) != 1:
-        raise MigrationCheckError(
-            "one history of Alembic among the steps of pristine_migrations",
-            "none" if not found else ", ".join(map(str, found)),
-            ["have the fixture checked_migrations give the one to check: Alembic(…)"],
-        )
+        raise checked.none_or_several(found)
     return found[0]
 
 
@@ -107,27 +103,31 @@ def models_match(found: Evidence | None) -> None:
         )
 
 
-def up_down_up(migrations: Alembic, url: URL, irreversible: Sequence[str]) -> None:
+def up_down_up(migrations: Checked, url: URL, irreversible: Sequence[str]) -> None:
     """Each revision can be undone, which leaves nothing behind, and applied again, which gives the same.
 
     Args:
-        migrations: The history.
+        migrations: The history, and what is run before it. Revisions that this applies are not looked at.
         url: An empty database, which is left at head.
         irreversible: Revisions that cannot be undone, and need not.
 
     Raises:
         MigrationCheckError: One cannot, or leaves something.
     """
-    known = history(migrations).files
+    alembic = migrations.history
+    known = history(alembic).files
     unknown = [revision for revision in irreversible if revision not in known]
-    sought = f"each revision of {migrations.config} to go up, down and up again"
+    sought = f"each revision of {alembic.config} to go up, down and up again"
     if unknown:
         raise MigrationCheckError(
             sought, f"no revision {', '.join(unknown)}", ["name revisions that there are: pristine_irreversible"]
         )
-    request, variables = migrations.request(url)
-    reply = child.ask(_STAIRWAY, request, variables, migrations.limit, *irreversible)
+    migrations.prepare(url)
+    request, variables = alembic.request(url)
+    reply = child.ask(_STAIRWAY, request, variables, alembic.limit, *irreversible)
     walk = reply.answer or {"findings": {}, "problem": f"the process {reply.end}\n{reply.output}".strip()}
+    if migrations.before and reply.answer and not walk["revisions"] and not walk["problem"]:
+        raise migrations.nothing_left()
     findings = [f"{name}: {what}" for name, found in walk["findings"].items() for what in found]
     found = [*findings, *([walk["problem"]] if walk["problem"] else [])]
     if found:

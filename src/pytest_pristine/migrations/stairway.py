@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,14 @@ class Stairs:
         self._given = given
 
     def walk(self) -> Walk:
-        """Go through the whole history."""
+        """Go through the whole history, or what of it was not applied by what was run before it."""
         walk = Walk()
         # Alembic's own table comes with the first run, and stays.
-        self._run(lambda *_: [])
+        applied = self._applied()
         before = dumps.take(self._url)
         for revision in reversed(list(self._script.walk_revisions())):
+            if revision.revision in applied:
+                continue
             name = f"{revision.revision} in {self._file(revision)}"
             try:
                 self._step(revision, up=True)
@@ -82,6 +84,17 @@ class Stairs:
                     return walk
             before = above
         return walk
+
+    def _applied(self) -> set[str]:
+        """The revisions that the database has."""
+        current: list[str] = []
+
+        def note(heads: Sequence[str], _: object) -> list[MigrationStep]:
+            current.extend(heads)
+            return []
+
+        self._run(note)
+        return {each.revision for each in self._script.iterate_revisions(tuple(current), "base")} if current else set()
 
     def _down_and_up(self, revision: Script, before: Dump, above: Dump, found: list[str], walk: Walk) -> Dump:
         """Undo a revision and do it again; gives the dump after it."""

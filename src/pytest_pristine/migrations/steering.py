@@ -43,6 +43,9 @@ def configure(request: Request, connection: Connection | None) -> Config:
     if request.database:
         made.set_main_option("databases", request.database)
         made.set_section_option(request.database, "sqlalchemy.url", url)
+    if connection is not None:
+        # pytest-alembic hands an engine over in its place: an env.py that was written for it connects first.
+        connection.connect = lambda: connection  # type: ignore[attr-defined]
     made.attributes = _Attributes(connection=connection)
     # Nothing is written here unless env.py takes it that SQL is wanted, as with --sql.
     made.output_buffer = io.StringIO()

@@ -63,6 +63,7 @@ class Workspace:
         stack: Gives what makes it anew with what loaders load on top of the migrations, one after the other; `rebuild`
             does so from then on. Each layer is loaded once, as a rule before it gives anything, and kept. Both raise
             `PristineError` when they cannot: `rebuild` makes then what it made before.
+        copied: Oid of the template that `stack` made it a copy of last; None where it has not, or that is gone by now.
     """
 
     url: URL
@@ -74,6 +75,7 @@ class Workspace:
     migrated: Evidence | None = None
     source: Callable[[], Source | None] = field(repr=False, compare=False, default=_no_source)
     stack: Callable[[Sequence[Loader]], Callable[[], None]] = field(repr=False, compare=False, default=_not_here)
+    copied: int | None = None
 
 
 @dataclass(slots=True)
@@ -216,6 +218,9 @@ def work_in(
         def switch() -> None:
             copy.switch(holding(), template)
             workspace.template = template.name
+            # One that another session has built anew meanwhile has another oid for good.
+            is_there = databases.oid(holding().connection, template.name) == template.oid
+            workspace.copied = template.oid if is_there else None
 
         return switch
 
