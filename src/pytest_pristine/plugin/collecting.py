@@ -5,11 +5,11 @@ Every run has a collector. What it collects is made sense of where there is some
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_pristine import clock
 from pytest_pristine.errors import SettingError
 from pytest_pristine.plugin import options, proving, recording, state
 
@@ -25,7 +25,7 @@ class Collector:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._began = time.time()
+        self._began = clock.utc().timestamp()
         self._reports: list[dict[str, Any]] = []
         self._processes: list[dict[str, Any]] = []
         # Workers of pytest-xdist that died, and processes that came to their end.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_pristine import clock
 from pytest_pristine.errors import UnreachableError
 from pytest_pristine.plugin import collection, state
 
@@ -119,7 +119,7 @@ def begin(item: pytest.Item) -> TestRecord:
     record = TestRecord(
         item.nodeid,
         state.worker_name(item.config),
-        time.time(),
+        clock.utc().timestamp(),
         ours=collection.needs_server(item),
         cleaned=collection.cleans(item),
         alone=collection.keeps_to_itself(item),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.engine import URL
 
+from pytest_pristine import clock
 from pytest_pristine.postgres import urls
 from pytest_pristine.report.collected import Collected, Judged, Outcome
 from pytest_pristine.report.document import (
@@ -42,7 +41,7 @@ def build(collected: Collected, judged: Judged) -> Document:
     shapes = _sum_up(tests, known)
     places = {shape.sql: place for place, shape in enumerate(shapes)}
     return Document(
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        made=clock.utc().isoformat(timespec="seconds"),
         project=judged.project,
         server=judged.server,
         workers=len({test.worker for test in tests if test.worker}) or 1,
@@ -124,7 +123,7 @@ def _time(collected: Collected, spent: Spent | None) -> Time:
     fixtures = sum(process.migrations + process.clone for process in collected.processes)
     before = sum(record.restore_before for record in known)
     return Time(
-        total=time.time() - collected.began,
+        total=clock.utc().timestamp() - collected.began,
         start=start,
         migrations=migrations,
         clone=clone,

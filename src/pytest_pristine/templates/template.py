@@ -13,12 +13,12 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import psycopg
 from sqlalchemy.engine import URL
 
+from pytest_pristine import clock
 from pytest_pristine.errors import PristineError
 from pytest_pristine.migrations import evidence
 from pytest_pristine.migrations.fingerprint import Inputs
@@ -104,7 +104,7 @@ class Builder:
         """Note that the template is used now."""
         mark = replace(
             template.mark,
-            used=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            used=clock.utc().isoformat(timespec="milliseconds"),
             copies=copies or template.mark.copies,
         )
         databases.set_mark(self.connection, template.name, mark)

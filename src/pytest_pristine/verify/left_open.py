@@ -27,7 +27,7 @@ def at_end(url: URL, begun: Sequence[tuple[float, str]], known: Collection[int])
         known: Process ids of sessions that are told of elsewhere.
     """
     with connections.connect(url, "look") as connection:
-        ahead = sessions.server_time(connection) - time.time()
+        ahead = sessions.server_time(connection) - clock.utc().timestamp()
         left = remaining(lambda: sessions.open_in(connection), known)
     return [_told(each, begun, ahead) for each in left]
 
