@@ -17,7 +17,11 @@ SEVERAL_HEADS = "several heads"
 STRAY = "stray"
 OFFLINE = "offline"
 ABSENT = "absent"
+NO_TARGET = "no target"
 FAILED = "failed"
+
+# What the stairway says of a revision that an empty database does not take.
+NOT_APPLIED = "it cannot be applied: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Answer:
         extension: The extension that the server has not and a migration creates, if that was the problem.
         evidence: What was found after them; see `evidence`. Empty when nothing was looked at.
         state: The code that the server gives the problem, if it is one of the server's.
+        variable: The environment variable that the project asked for and is not set, if that was the problem.
     """
 
     problem: str | None
@@ -99,3 +104,4 @@ class Answer:
     extension: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
     state: str = ""
+    variable: str = ""

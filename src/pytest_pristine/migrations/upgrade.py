@@ -24,7 +24,7 @@ from sqlalchemy.engine import Engine, make_url
 from pytest_pristine.migrations import comparison, failing
 from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.migrations.guarding import StrayConnectionError, guard
-from pytest_pristine.migrations.messages import FAILED, OFFLINE, SEVERAL_HEADS, STRAY, Answer, Request
+from pytest_pristine.migrations.messages import FAILED, NO_TARGET, OFFLINE, SEVERAL_HEADS, STRAY, Answer, Request
 from pytest_pristine.migrations.reading import Read
 from pytest_pristine.migrations.steering import configure, took_connection, wrote_sql
 from pytest_pristine.postgres import urls
@@ -60,10 +60,9 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
             tried.clear()
             config = configure(request, connection)
             script = ScriptDirectory.from_config(config)
-            heads = script.get_heads()
             revisions = [Path(revision.path) for revision in script.walk_revisions()]
-            if len(heads) > 1 and request.target == "head":
-                return Answer(SEVERAL_HEADS, f"{len(heads)} heads: {', '.join(heads)}")
+            if (refused := _refused(script, request.target)) is not None:
+                return refused
             command.upgrade(config, request.target)
         if wrote_sql(config):
             return Answer(OFFLINE, "it wrote SQL all the same")
@@ -85,6 +84,22 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
         return Answer(STRAY, stray)
     # Revisions are no modules of the import system's, and may lie in several directories.
     return Answer(None, inputs=read.record(Path(request.root), tuple(revisions)))
+
+
+def _refused(script: ScriptDirectory, target: str) -> Answer | None:
+    """Why no database can be brought to a target; None where one can. What is counted from elsewhere may be there."""
+    heads = script.get_heads()
+    if len(heads) > 1 and target == "head":
+        return Answer(SEVERAL_HEADS, f"{len(heads)} heads: {', '.join(heads)}")
+    has = f"the history has the head{'' if len(heads) == 1 else 's'} {', '.join(heads)}" if heads else "it has none"
+    if target == "base":
+        return Answer(NO_TARGET, f"it is where a database begins, before any revision; {has}")
+    if "+" not in target and not target.startswith("-"):
+        try:
+            script.get_revisions(target)
+        except CommandError as error:
+            return Answer(NO_TARGET, f"{error}; {has}")
+    return None
 
 
 def _works_offline(request: Request) -> bool:
@@ -117,7 +132,10 @@ def failure(error: BaseException, request: Request) -> Answer:
     if not revision:
         message = f"{failing.own_line(error.__traceback__, request.root)}{message}"
     extension = failing.missing_extension(error)
-    return Answer(FAILED, message, revision, failing.relative(file, request.root), extension=extension)
+    return Answer(
+        FAILED, message, revision, failing.relative(file, request.root), extension=extension,
+        variable=failing.unset_variable(error),
+    )  # fmt: skip
 
 
 def _revision(trace: TracebackType | None) -> tuple[str, str]:
