@@ -16,6 +16,9 @@ from pytest_pristine.servers.up import Running
 from pytest_pristine.settings import OPTION, Value
 from pytest_pristine.templates.pruning import Pruner, Removal
 
+# It is Alembic's revisions that are noted.
+_NAME_ONE = "name one: pristine release --alembic-config PATH, relative to the directory of the ini file"
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command that the arguments name; gives the exit status."""
@@ -84,7 +87,7 @@ def _release(arguments: argparse.Namespace) -> int:
     if arguments.alembic_config is not None:
         named = Value(arguments.alembic_config, OPTION, "--alembic-config")
         settings = replace(settings, alembic_config=named, migrations=Value(("alembic",), OPTION, named.origin))
-    new = released.note(checks.of_alembic(chosen.of_settings(root, settings)))
+    new = released.note(checks.of_alembic(chosen.of_settings(root, settings), _NAME_ONE))
     _answer(arguments, {"released": new}, [f"released: {revision}" for revision in new] or ["nothing new to note"])
     return 0
 
