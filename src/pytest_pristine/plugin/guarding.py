@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Generator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -64,7 +63,8 @@ class Guard:
     """
 
     def __init__(self, config: pytest.Config, guarded: Sequence[pytest.Item]) -> None:
-        from pytest_pristine.verify.sqlite_guard import engines  # runs without guarded tests need none of these
+        # Runs without guarded tests need none of these.
+        from pytest_pristine.verify.sqlite_guard import directories, engines
         from pytest_pristine.verify.sqlite_guard.notes import Notes, Orders
 
         self._config = config
@@ -74,7 +74,7 @@ class Guard:
         self._allow = options.read_one(config, settings.SQLITE_ALLOW)
         self._plugins = _plugins(config)
         self._process = os.getpid()
-        self._notes = Notes(tempfile.mkdtemp(prefix="pristine-sqlite-"))
+        self._notes = Notes(directories.make())
         self._notes.begin(Orders(self._root, self._allow))
         self._watch: Watch | None = None
         recording.of_process(config).sqlite.extend(engines.living(self._root, self._may_hold))
