@@ -67,6 +67,23 @@ def test_a_run_that_is_killed(guarded: Guarded, tmp_path_factory: pytest.TempPat
     assert set(temporary.glob("pristine-sqlite-*")) == {living, other}
 
 
+def test_an_error_of_pytest_itself(guarded: Guarded) -> None:
+    """It is shown with pytest's own lines: none of the guard's stands there as if it had raised it."""
+    guarded.write("conftest.py", """
+        import pytest
+        from _pytest.runner import SetupState
+
+        def setup(self, item):
+            raise AssertionError
+
+        SetupState.setup = setup
+    """)  # fmt: skip
+    guarded.write("tests/test_it.py", "def test_it(): pass\n")
+    done = guarded.run()
+    assert "AssertionError" in done.output
+    assert "guarding.py" not in done.output
+
+
 def test_nested_pytest(guarded: Guarded) -> None:
     """A test that runs tests, in this process or another, answers for what they do."""
     guarded.write("conftest.py", "pytest_plugins = ['pytester']\n")

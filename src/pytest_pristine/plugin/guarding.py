@@ -82,6 +82,7 @@ class Guard:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Watch from here on, session fixtures that are made for the test included."""
+        __tracebackhide__ = True  # what passes through here is somebody else's
         if item.nodeid in self._guarded:
             from pytest_pristine.verify.sqlite_guard.watch import Watch  # it was imported by now
 
@@ -92,6 +93,7 @@ class Guard:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Fail the test for what it swallowed."""
+        __tracebackhide__ = True
         if self._watch is not None:
             recording.of_test(item).watched = True
         return (yield from self._phase(item))
@@ -99,6 +101,7 @@ class Guard:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         """Watch until here."""
+        __tracebackhide__ = True
         try:
             return (yield from self._phase(item))
         finally:
@@ -132,6 +135,7 @@ class Guard:
 
     def _phase(self, item: pytest.Item) -> Generator[None, object, object]:
         """A phase of a test: what it did with SQLite fails it, whatever the test made of the error."""
+        __tracebackhide__ = True
         watch = self._watch
         if watch is None:
             return (yield)
