@@ -51,6 +51,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         state.announce(config, databases=any(collection.needs_database(item) for item in needing))
         return
     try:
+        if any(collection.needs_database(item) for item in needing):
+            state.check_migrations(config)
         freshening.prepare(config, state.server(config))
     except PristineError as error:
         raise pytest.UsageError(f"pytest-pristine\n{error}") from error

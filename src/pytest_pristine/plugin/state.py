@@ -80,6 +80,17 @@ def _with_drivers(settings: Settings, find: Callable[[], PostgresServer]) -> Pos
     return server
 
 
+def check_migrations(config: pytest.Config) -> None:
+    """Check what the settings name as migrations, before anything is started for them.
+
+    Raises:
+        PristineError: Something of it is not there.
+    """
+    from pytest_pristine.migrations import beforehand  # heavy, and most runs of pytest need none
+
+    beforehand.check(config.rootpath, options.read(config))
+
+
 def direct(config: pytest.Config, workers: Sequence[str], number: int) -> None:
     """In the process that directs a run: be ready for workers that want a server.
 
