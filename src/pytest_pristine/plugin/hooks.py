@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator
 
 import pytest
@@ -11,6 +12,7 @@ from pytest_pristine.plugin import (
     collection,
     freshening,
     guarding,
+    interrupting,
     layering,
     options,
     proving,
@@ -30,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Collect what is recorded, in the process that directs the run or the only one."""
     if not state.is_xdist_worker(config):
         config.pluginmanager.register(Collector(config), "pristine-collector")
+    config.pluginmanager.register(interrupting, "pristine-interrupting")
     skipping.begin(config)
 
 
@@ -88,4 +91,4 @@ def pytest_runtest_makereport(
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Give the server back."""
-    state.close(config)
+    interrupting.unless_again(config, functools.partial(state.close, config))
