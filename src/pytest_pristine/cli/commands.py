@@ -38,11 +38,14 @@ def _up(arguments: argparse.Namespace) -> int:
 
 def _down(arguments: argparse.Namespace) -> int:
     directory = home.locate(project.read().home)
-    found = [server for server in up.servers(directory) if arguments.port in (None, server.port)]
+    started = up.servers(directory)
+    found = [server for server in started if arguments.port in (None, server.port)]
     for server in found:
         up.stop(server, force=arguments.force)
     stopped = [_described(server) for server in found]
-    _answer(arguments, {"stopped": stopped}, [f"stopped: {each['url']}" for each in stopped] or ["nothing to stop"])
+    others = ", ".join(f"on port {server.port}" for server in started)
+    nothing = f"nothing to stop on port {arguments.port}; started were those {others}" if others else "nothing to stop"
+    _answer(arguments, {"stopped": stopped}, [f"stopped: {each['url']}" for each in stopped] or [nothing])
     return 0
 
 
