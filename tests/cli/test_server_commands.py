@@ -118,7 +118,12 @@ def test_psql(home: Home, port: str) -> None:
         other = command(home, "psql", "postgres", "--port", port, "--", "-XAtc", "SELECT current_database()")
         assert (other.status, other.output) == (0, "postgres\n")
         assert command(home, "psql", "--", "-c", "no SQL").status == 1
-        assert command(home, "psql", "nowhere", "--", "-c", "SELECT 1").status == 2
+        unknown = command(home, "psql", "nowhere", "--", "-c", "SELECT 1")
+        assert unknown.status == 1
+        assert "found: the server, but no database 'nowhere' on it (it has: app, postgres, template1)" in (
+            unknown.message()
+        )
+        assert "to do: pristine psql with the name of one of them" in unknown.message()
     finally:
         command(home, "down")
 

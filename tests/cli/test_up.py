@@ -349,7 +349,9 @@ def test_down(home: Home) -> None:
     first, second = free_port(), free_port()
     for chosen in (first, second):
         assert pristine(home, "up", "--port", chosen, *GUIDE).status == 0
-    assert pristine(home, "down", "--port", free_port()).output == "nothing to stop\n"
+    run = pristine(home, "down", "--port", "5")
+    ports = sorted((first, second))
+    assert run.output == f"nothing to stop on port 5; started were those on port {ports[0]}, on port {ports[1]}\n"
     with psycopg.connect(url(first), application_name="somebody"):
         refused = pristine(home, "down", "--port", first)
         assert refused.status == 1

@@ -64,6 +64,32 @@ def test_the_driver_of_a_url(project: Project, driver: str, level: str, found: s
     assert (told[2] or [None])[0] == remedy
 
 
+def test_the_drivers_of_settings(project: Project) -> None:
+    """A driver that a setting names, or a variable of the application, must be installed as well."""
+    for name in ("pg8000", "asyncpg"):
+        project.write(f"without/{name}.py", f"raise ModuleNotFoundError(\"No module named '{name}'\")\n")
+    report = doctor(
+        project,
+        PRISTINE_DRIVER="pg8000",
+        PRISTINE_ASYNC_DRIVER="psycopg",
+        PRISTINE_EXPORT="A=postgresql,B=host,DATABASE_URL=postgresql+asyncpg",
+        PYTHONPATH=str(project.path / "without"),
+    )
+    assert report.tell("driver", "driver of postgres_engine") == (
+        "failed",
+        "postgresql+pg8000 (PRISTINE_DRIVER), which cannot be imported: No module named 'pg8000'",
+        ['pip install "pg8000"', "or name no driver in PRISTINE_DRIVER: leave it empty"],
+    )
+    told = report.tell("driver", "driver of postgres_async_engine")
+    assert told == ("ok", "postgresql+psycopg (PRISTINE_ASYNC_DRIVER)", [])
+    assert report.tell("driver", "driver of DATABASE_URL") == (
+        "failed",
+        "postgresql+asyncpg (PRISTINE_EXPORT), which cannot be imported: No module named 'asyncpg'",
+        ['pip install "asyncpg"', "or name no driver in PRISTINE_EXPORT: DATABASE_URL = postgresql"],
+    )
+    assert not [each for each in report.of("driver") if each["subject"] in ("driver of A", "driver of B")]
+
+
 def test_variables_of_libpq(project: Project) -> None:
     """Variables that change where or how everybody connects are warned of; those that a URL overrules are named."""
     report = doctor(project, PGSERVICE="x", PGOPTIONS="-c a=b", PGTZ="UTC", PGUSER="me", PGPASSWORD=PASSWORD, PGHOST="")

@@ -28,7 +28,8 @@ def test_a_value_that_cannot_be_read(project: Project) -> None:
     report = doctor(project, PRISTINE_LINGER="soon", PRISTINE_SERVER="embedded", PRISTINE_POSTGRES_VERSION="")
     finding = report.one("settings", "pristine_linger")
     assert (finding["level"], finding["sought"], finding["found"], finding["remedy"]) == (
-        "failed", "a number of seconds for PRISTINE_LINGER", "'soon'", ["give --pristine-linger a valid value"],
+        "failed", "a number of seconds for PRISTINE_LINGER", "'soon'",
+        ["set PRISTINE_LINGER to a number of seconds, or unset it"],
     )  # fmt: skip
     assert report.one("settings", "pristine_server")["found"] == "embedded  (PRISTINE_SERVER)"
     assert report.one("sources", "a run uses")["found"] == "embedded"

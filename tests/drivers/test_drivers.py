@@ -168,6 +168,39 @@ def test_a_driver_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, databas
     assert missing.value.remedy[0] == 'pip install "pytest-pristine[asyncio]"'
 
 
+@pytest.mark.parametrize(
+    ("name", "driver", "environ"),
+    [
+        ("postgres_engine", "pg8000", {"PRISTINE_DRIVER": "pg8000"}),
+        ("postgres_async_engine", "asyncpg", {"PRISTINE_ASYNC_DRIVER": "asyncpg"}),
+        ("DATABASE_URL", "asyncpg", {"PRISTINE_EXPORT": "DATABASE_URL=postgresql+asyncpg"}),
+    ],
+)
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n1")])
+def test_a_run_without_the_driver_that_a_setting_names(
+    project: Project, name: str, driver: str, environ: dict[str, str], workers: tuple[str, ...]
+) -> None:
+    """It ends before the first test, and before the application is imported, with what is to be installed."""
+    project.write("without.py", f"import sys\nsys.modules[{driver!r}] = None\n")
+    project.write("conftest.py", f"import {driver}\n" if "PRISTINE_EXPORT" in environ else "")
+    done = project.run("-p", "without", *workers, PYTHONPATH=str(project.path), **environ)
+    assert done.status == 4
+    assert f"sought:  the driver of {name}\n" in done.output
+    assert f"{next(iter(environ))}), which cannot be imported: import of {driver} halted" in done.message()
+    assert f'to do:   pip install "{driver}"' in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_run_without_the_driver_that_the_url_names(project: Project, database: URL) -> None:
+    """The same is said of a driver that the URL names."""
+    project.write("without.py", "import sys\nsys.modules['pg8000'] = None\n")
+    url = database.set(drivername="postgresql+pg8000").render_as_string(hide_password=False)
+    done = project.run("-p", "without", TEST_DATABASE_URL=url, PYTHONPATH=str(project.path))
+    assert done.status == 4
+    assert "sought:  the driver of the URL\n" in done.output
+    assert 'to do:   pip install "pg8000"' in done.output
+
+
 _PLAIN = """
     import asyncio
 

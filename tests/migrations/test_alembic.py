@@ -16,7 +16,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy.exc import ProgrammingError
 
-from pytest_pristine.errors import AlembicConfigError, RevisionFailedError, SeveralHeadsError
+from pytest_pristine.errors import AlembicConfigError, RevisionFailedError, SeveralHeadsError, StepConfigError
 from pytest_pristine.settings import exports
 from tests.conftest import Server
 from tests.migrations.conftest import History, one_line
@@ -91,6 +91,58 @@ def test_an_env_py_that_raises(history: History) -> None:
     assert "RuntimeError: APP_SETTINGS is not set" in message
     assert "migrations/env.py, line 1: RuntimeError" in message
     assert "revision 0001" not in message
+
+
+@pytest.mark.parametrize("asks", ["os.environ['APP_URL']", "settings.url()"])
+def test_an_env_py_that_asks_for_a_variable_that_is_not_set(history: History, asks: str) -> None:
+    """The line of the project is told, and not that of Python's own os; and how the variable can be had."""
+    history.write("migrations/settings.py", "import os\n\ndef url():\n    return os.environ['APP_URL']\n")
+    history.write("migrations/env.py", f"import os\nfrom migrations import settings\n{asks}\n")
+    message = one_line(history.fails(RevisionFailedError))
+    where = "migrations/env.py, line 3" if asks.startswith("os") else "migrations/settings.py, line 4"
+    assert f"found: {where}: KeyError: 'APP_URL' to do: give it the variable" in message
+    assert "pristine_migrations = alembic: APP_URL={url}" in message
+    assert "pristine_export = APP_URL" in message
+    assert "mend the migration" not in message
+
+
+def test_a_key_that_is_missing_elsewhere(history: History) -> None:
+    """A dictionary of the project's is no environment."""
+    history.write("migrations/env.py", "{}['APP_URL']")
+    message = history.fails(RevisionFailedError)
+    assert "migrations/env.py, line 1: KeyError: 'APP_URL'" in message
+    assert "mend the migration" in message
+
+
+def test_an_env_py_that_has_no_url(history: History) -> None:
+    """What SQLAlchemy cannot read is no fault of a migration: how env.py gets the URL is told, and its line."""
+    history.write("migrations/env.py", "import sqlalchemy\n\nsqlalchemy.create_engine('')\n")
+    message = history.fails(RevisionFailedError)
+    assert "found:   migrations/env.py, line 3: ArgumentError: Could not parse SQLAlchemy URL" in message
+    assert "pristine_migrations = alembic: NAME={url}" in message
+    assert "mend the migration" not in message
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("zzz", "Can't locate revision identified by 'zzz'"),
+        ("base", "it is where a database begins, before any revision"),
+    ],
+)
+def test_a_target_that_is_not_there(history: History, target: str, said: str) -> None:
+    """It is the setting that is to be corrected, and no migration."""
+    message = history.fails(StepConfigError, target=target)
+    assert f"sought:  the revision {target!r} in the history of " in message
+    assert f"found:   {said}; the history has the head 0001\n" in message
+    assert "to do:   name one that there is, or heads: pristine_alembic_target" in message
+
+
+@pytest.mark.parametrize("target", ["+1", "00"])
+def test_other_ways_to_name_a_target(history: History, target: str) -> None:
+    """What Alembic takes is taken: steps from where the database is, and the beginning of a revision's name."""
+    history.migrate(target=target)
+    assert history.revisions() == ["0001"]
 
 
 def test_an_env_py_that_imports_what_is_not_there(history: History) -> None:

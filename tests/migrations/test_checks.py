@@ -98,6 +98,8 @@ def test_a_revision_that_fails_on_an_empty_database(checked: Project) -> None:
     found = failed(checked)
     assert "revision 0003 in migrations/versions/0003.py failed" in found["test_upgrade_from_base"]
     assert '0003 in migrations/versions/0003.py: it cannot be applied: relation "legacy"' in found["test_up_down_up"]
+    assert "to do: mend upgrade()" in found["test_up_down_up"]
+    assert "mend downgrade()" not in found["test_up_down_up"]
 
 
 def test_models_that_differ(checked: Project) -> None:
@@ -196,6 +198,24 @@ def test_revisions_that_come_after_a_release(checked: Project) -> None:
     assert failed(checked, "-k", "released") == {}
     assert release(checked).output == "released: 0003\n"
     assert release(checked).output == "nothing new to note\n"
+
+
+def test_a_note_that_cannot_be_written(checked: Project) -> None:
+    """It is told, as what `pristine init` cannot write is."""
+    (checked.path / "migrations/released.txt").symlink_to(checked.path / "nowhere/released.txt")
+    run = release(checked)
+    assert run.status == 1
+    assert "sought:  to write " in run.output
+    assert "found:   No such file or directory\nto do:   have " in run.output
+    assert "Traceback" not in run.output
+
+
+def test_a_release_where_alembic_makes_no_schema(checked: Project) -> None:
+    """There is nothing to note, and no fixture to be overridden."""
+    checked.write("pytest.ini", "[pytest]\npristine_migrations = sql: schema.sql\n")
+    run = release(checked)
+    assert run.status == 1
+    assert "found:   none\nto do:   name one: pristine release --alembic-config PATH" in run.output
 
 
 def test_no_note_of_released_revisions(checked: Project) -> None:

@@ -76,7 +76,7 @@ def test_a_setting_that_cannot_be_read(project: Project) -> None:
     """A value that is none is a usage error, exit code 4, that names the setting and what it may be."""
     done = project.run(*PLAIN, PRISTINE_SERVER="oracle")
     assert done.status == 4
-    plain_message(done, "PRISTINE_SERVER")
+    plain_message(done, "for PRISTINE_SERVER")
     assert "one of auto, url, up, embedded, local, docker" in done.output
 
 
@@ -130,6 +130,40 @@ def test_an_error_in_teardown(project: Project) -> None:
     assert "ERROR at teardown of test_leaks" in done.output
     assert "idle in transaction" in done.output
     plain_message(done, "sought:  to put the database back, for 0.1 s")
+
+
+def test_ctrl_c_again_and_again(project: Project) -> None:
+    """A run that is interrupted while it cleans up ends, says so, and still has its summary."""
+    project.write("conftest.py", """
+        import os
+        import signal
+
+        from pytest_pristine.postgres import databases
+        from pytest_pristine.servers.server import Server
+
+        def interrupted(usual):
+            def call(*arguments):
+                os.kill(os.getpid(), signal.SIGINT)
+                usual(*arguments)
+            return call
+
+        databases.drop, Server.release = interrupted(databases.drop), interrupted(Server.release)
+    """)  # fmt: skip
+    project.write("test_users.py", """
+        import os
+        import signal
+
+        def test_passes(clean_database):
+            pass
+
+        def test_is_interrupted(clean_database):
+            os.kill(os.getpid(), signal.SIGINT)
+    """)  # fmt: skip
+    done = project.run(*PLAIN)
+    assert done.status == 2
+    assert done.output.count("pristine: interrupted while it cleaned up: the next run, or pristine prune, drops") == 1
+    assert "1 passed" in done.output
+    assert "Traceback" not in done.output
 
 
 def test_a_lock_that_a_test_finds(project: Project) -> None:

@@ -82,6 +82,9 @@ def test_no_alembic_and_nothing_is_missed(project: Project) -> None:
         ("alembic: -z", "alembic: [NAME=value …] [path] [-n section] [-x argument] [--target revision]"),
         ("alembic: gone.ini", "gone.ini (pristine_migrations in the ini file) found: no such file"),
         ("command: python 'x", "a line whose quotes are all closed, in pristine_migrations in the ini file"),
+        ("sql: gone", "found: no such file or directory"),
+        ("call: gone:fill", "sought: the module gone of call: gone:fill found: no module gone in"),
+        ("models: models gone.more:metadata", "sought: the module gone.more of models: models gone.more:metadata"),
         ("flyway: x", "lines of the kinds alembic, alembic: …, sql: …, command: …, call: …, models: …"),
     ],
 )
@@ -89,8 +92,20 @@ def test_lines_that_cannot_be_read(project: Project, line: str, said: str) -> No
     """A line that says nothing that can be done is told, with where it stands."""
     project.write("pytest.ini", f"[pytest]\npristine_migrations = {line}\n")
     run = project.run()
-    assert run.status != 0
+    assert run.status == 4
     assert said in run.message()
+    assert "error in" not in run.message()
+
+
+def test_a_module_that_a_step_before_it_may_write(project: Project) -> None:
+    """A module that is not there yet is no error before a command has run."""
+    write = "import pathlib; pathlib.Path('made.py').write_text('def fill(url): pass')"
+    write += "; import psycopg; psycopg.connect('', autocommit=True).execute('CREATE TABLE of_command ()')"
+    line = f'command: python -c "{write}"'
+    project.write("pytest.ini", f"[pytest]\npristine_migrations =\n    {line}\n    call: made:fill\n")
+    project.write("test_users.py", "def test_it(clean_database): pass\n")
+    run = project.run()
+    assert run.status == 0, run.output
 
 
 def test_two_databases(project: Project) -> None:

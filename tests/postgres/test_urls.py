@@ -100,6 +100,32 @@ def test_what_is_no_postgres_url_is_refused(text: str, found: str, remedy: str) 
     assert "Sesam7" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("postgresql://appapp:Ses@m7@localhost/app", "in its password"),
+        ("postgresql://appapp:Ses@m/7@localhost/app", "in its password"),
+        ("postgresql://appapp:Ses@m?x=7@localhost/app", "in its password"),
+        ("postgresql://appapp:Ses@m?7@localhost/app", "in its password"),
+        ("postgresql://app/app:Ses7@localhost/m7", "after its host, or a / before it"),
+        ("postgresql://localhost/m7@Ses", "after its host, or a / before it"),
+    ],
+)
+def test_an_at_sign_that_is_not_escaped(text: str, where: str) -> None:
+    """It ends the password for whoever reads the URL: nothing of it is used or shown, whatever follows."""
+    with pytest.raises(NotAPostgresUrlError) as caught:
+        urls.parse(text, "TEST_DATABASE_URL")
+    assert caught.value.found == f"a URL with an @ {where} (not shown)"
+    assert caught.value.remedy[0].startswith("write it as %40 in TEST_DATABASE_URL")
+    assert not any(part in str(caught.value) for part in ("Ses", "m7", "x=7"))
+
+
+def test_an_at_sign_that_is_escaped_or_in_the_user() -> None:
+    """A database may have one in its name, and a user who has one need not escape it."""
+    url = urls.parse("postgresql://me@tenant:Sesam7@h/a%40b", "TEST_DATABASE_URL")
+    assert (url.username, url.password, url.host) == ("me@tenant", "Sesam7", "h")
+
+
 @pytest.mark.parametrize("password", PASSWORDS)
 def test_a_password_survives_reading(password: str) -> None:
     """Whatever characters a password has, it reaches psycopg as it was meant."""

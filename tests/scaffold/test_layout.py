@@ -82,7 +82,7 @@ def test_how_it_is_imported(
 
 @pytest.mark.parametrize(
     ("requires", "python"),
-    [("", "3.12"), (">=3.13", "3.13"), ("<3.12", "3.11"), (">=3.11.4", "3.12"), ("nonsense", "3.12"), (">=4", "3.12")],
+    [("", "3.11"), (">=3.13", "3.13"), ("<3.12", "3.11"), (">=3.11.4", "3.11"), ("nonsense", "3.11"), (">=4", "3.11")],
 )
 def test_the_version_of_python(requires: str, python: str) -> None:
     """The workflow takes a Python that the project admits."""

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from pytest_pristine import errors
-from pytest_pristine.errors import PristineError, ServerError, UnreachableError
+from pytest_pristine import errors, settings
+from pytest_pristine.errors import PristineError, ServerError, SettingError, UnreachableError
 
 
 def drawn_tree() -> dict[str, str]:
@@ -42,6 +42,25 @@ def test_every_error_is_laid_out(name: str) -> None:
         "to do:   start one",
         "to do:   or name one",
     ]
+
+
+@pytest.mark.parametrize(
+    ("place", "remedy"),
+    [
+        ("option", "give --pristine-pool a number of connections between 1 and 1000"),
+        ("environ", "set PRISTINE_POOL to a number of connections between 1 and 1000, or unset it"),
+        ("ini", "correct the line pristine_pool in the ini file: a number of connections between 1 and 1000"),
+    ],
+)
+def test_a_value_that_cannot_be_read(place: str, remedy: str) -> None:
+    """It is to be corrected where it was given, and what is right is told."""
+    with pytest.raises(SettingError) as caught:
+        settings.resolve(
+            {"PRISTINE_POOL": "many"} if place == "environ" else {},
+            lambda name: "many" if (place, name) == ("option", "pool") else None,
+            lambda key: "many" if (place, key) == ("ini", "pristine_pool") else None,
+        )
+    assert caught.value.remedy == (remedy,)
 
 
 def test_further_lines_are_indented() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 
 import pytest
 
 from tests.conftest import Project
+from tests.diagnosis.conftest import doctor
 from tests.verify.conftest import RECORDER, Guarded
 from tests.workers.test_xdist import FORKED
 
@@ -42,6 +45,43 @@ def test_a_test_with_fixtures_of_ours(project: Project) -> None:
     process = json.loads((project.path / "records.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     assert process["problems"] == []
     assert "test_users.py:7 in test_guarded: opened SQLite database 'guarded.db'" in done.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no signal that ends a process at once")
+def test_a_run_that_is_killed(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What it left is named by the doctor and removed by the next run; what lives, or is not ours, is left alone."""
+    temporary = tmp_path_factory.mktemp("temporary")
+    environ = {"TMPDIR": str(temporary), "PRISTINE_SQLITE_GUARD": "tests"}
+    guarded.write("tests/test_it.py", "import os, signal\n\ndef test_it():\n    os.kill(os.getpid(), signal.SIGKILL)\n")
+    assert guarded.project.run(**environ).status == -9
+    (killed,) = temporary.glob("pristine-sqlite-*")
+    living = temporary / re.sub(r"-\d+-\w+$", f"-{os.getpid()}-living", killed.name)
+    other = temporary / "pristine-sqlite-of-somebody"
+    for directory in (living, other):
+        directory.mkdir()
+    assert doctor(guarded.project, **environ).tell("leftovers", "temporary directories") == (
+        "warning", f"of runs that were killed: {killed}", ["the next run with databases removes them"],
+    )  # fmt: skip
+    guarded.write("tests/test_it.py", "def test_it(): pass\n")
+    assert guarded.project.run(**environ).status == 0
+    assert set(temporary.glob("pristine-sqlite-*")) == {living, other}
+
+
+def test_an_error_of_pytest_itself(guarded: Guarded) -> None:
+    """It is shown with pytest's own lines: none of the guard's stands there as if it had raised it."""
+    guarded.write("conftest.py", """
+        import pytest
+        from _pytest.runner import SetupState
+
+        def setup(self, item):
+            raise AssertionError
+
+        SetupState.setup = setup
+    """)  # fmt: skip
+    guarded.write("tests/test_it.py", "def test_it(): pass\n")
+    done = guarded.run()
+    assert "AssertionError" in done.output
+    assert "guarding.py" not in done.output
 
 
 def test_nested_pytest(guarded: Guarded) -> None:

@@ -16,6 +16,9 @@ from pytest_pristine.servers.up import Running
 from pytest_pristine.settings import OPTION, Value
 from pytest_pristine.templates.pruning import Pruner, Removal
 
+# It is Alembic's revisions that are noted.
+_NAME_ONE = "name one: pristine release --alembic-config PATH, relative to the directory of the ini file"
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command that the arguments name; gives the exit status."""
@@ -35,11 +38,14 @@ def _up(arguments: argparse.Namespace) -> int:
 
 def _down(arguments: argparse.Namespace) -> int:
     directory = home.locate(project.read().home)
-    found = [server for server in up.servers(directory) if arguments.port in (None, server.port)]
+    started = up.servers(directory)
+    found = [server for server in started if arguments.port in (None, server.port)]
     for server in found:
         up.stop(server, force=arguments.force)
     stopped = [_described(server) for server in found]
-    _answer(arguments, {"stopped": stopped}, [f"stopped: {each['url']}" for each in stopped] or ["nothing to stop"])
+    others = ", ".join(f"on port {server.port}" for server in started)
+    nothing = f"nothing to stop on port {arguments.port}; started were those {others}" if others else "nothing to stop"
+    _answer(arguments, {"stopped": stopped}, [f"stopped: {each['url']}" for each in stopped] or [nothing])
     return 0
 
 
@@ -84,7 +90,7 @@ def _release(arguments: argparse.Namespace) -> int:
     if arguments.alembic_config is not None:
         named = Value(arguments.alembic_config, OPTION, "--alembic-config")
         settings = replace(settings, alembic_config=named, migrations=Value(("alembic",), OPTION, named.origin))
-    new = released.note(checks.of_alembic(chosen.of_settings(root, settings)))
+    new = released.note(checks.of_alembic(chosen.of_settings(root, settings), _NAME_ONE))
     _answer(arguments, {"released": new}, [f"released: {revision}" for revision in new] or ["nothing new to note"])
     return 0
 

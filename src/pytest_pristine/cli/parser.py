@@ -33,7 +33,7 @@ def build() -> argparse.ArgumentParser:
         "--max-size",
         type=_size,
         metavar="SIZE",
-        help="remove templates and servers until no more is left: 500M, 2G",
+        help="remove layers, then templates, then servers that nobody uses, until no more is left: 500M, 2G",
     )
     for command in (down, status, prune):
         _add_json(command)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from sqlalchemy.engine import URL
 
-from pytest_pristine.errors import NoServerError
+from pytest_pristine.errors import NoServerError, ServerError, UnknownDatabaseError
+from pytest_pristine.postgres import connections
 from pytest_pristine.servers import clients, home, shared, up
 from pytest_pristine.settings import Settings
 from pytest_pristine.templates import last_failed
@@ -42,10 +43,29 @@ def run(chosen: Settings, database: str | None, port: int | None, arguments: Seq
 
     Raises:
         NoServerError: No server of ours runs.
+        UnknownDatabaseError: It has no such database.
         BinariesError: There is no psql.
     """
     url = _server(chosen, port)
-    return _open(url if database is None else url.set(database=database), arguments)
+    if database is not None:
+        url = url.set(database=database)
+        _check_there(url)
+    return _open(url, arguments)
+
+
+def _check_there(url: URL) -> None:
+    """Check that the server has the database; what else is wrong psql tells itself.
+
+    Raises:
+        UnknownDatabaseError: It has not.
+    """
+    try:
+        connections.connect_or_explain(url, "psql", "pristine psql").close()
+    except UnknownDatabaseError as error:
+        remedy = ["pristine psql with the name of one of them", "pristine status shows what each is"]
+        raise UnknownDatabaseError(error.sought, error.found, remedy) from None
+    except ServerError:
+        return
 
 
 def _open(url: URL, arguments: Sequence[str]) -> int:

@@ -6,16 +6,14 @@ from collections.abc import Iterator, Mapping
 
 import psycopg
 from psycopg import pq
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from pytest_pristine.diagnosis import findings
 from pytest_pristine.diagnosis.context import Context
 from pytest_pristine.diagnosis.findings import Finding
-from pytest_pristine.errors import NotAPostgresUrlError
-from pytest_pristine.postgres import urls
+from pytest_pristine.errors import DriverError, NotAPostgresUrlError
+from pytest_pristine.postgres import named_drivers, urls
+from pytest_pristine.postgres.named_drivers import Driver
 
-# The distributions of drivers whose name is another.
-_DISTRIBUTIONS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "psycopg_async": "psycopg[binary]"}
 # What libpq takes from these is only what a URL leaves out, or changes nothing but a name.
 _HARMLESS = frozenset({
     "PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGAPPNAME", "PGCONNECT_TIMEOUT",
@@ -26,10 +24,11 @@ _OF_SESSIONS = ("PGTZ", "PGDATESTYLE", "PGGEQO")
 
 
 def check(context: Context) -> Iterator[Finding]:
-    """Look at the driver, at the URL's, and at the environment."""
+    """Look at psycopg, at the drivers that the URL and the settings name, and at the environment."""
     yield _implementation()
     if context.settings.url.value is not None:
         yield of_url(context.settings.url.value, context.settings.url.origin)
+    yield from map(_of, named_drivers.of_settings(context.settings))
     yield from variables(context.environ)
 
 
@@ -48,24 +47,19 @@ def _version(number: int) -> str:
 
 def of_url(text: str, origin: str) -> Finding:
     """Whether the driver that a URL names can be imported."""
-    subject = "driver of the URL"
     try:
         url = urls.parse(text, origin)
     except NotAPostgresUrlError as error:
-        return findings.of_error(subject, error)
+        return findings.of_error("driver of the URL", error)
+    return _of(named_drivers.of_url(url, origin))
+
+
+def _of(driver: Driver) -> Finding:
     try:
-        url.get_dialect().import_dbapi()
-    except (NoSuchModuleError, ArgumentError):
-        return findings.failed(
-            subject, f"{url.drivername} ({origin}), which SQLAlchemy does not know",
-            f"name a driver that it knows in {origin}, or none: postgresql://…",
-        )  # fmt: skip
-    except ImportError as error:
-        driver = url.get_driver_name()
-        install = f'pip install "{_DISTRIBUTIONS.get(driver, driver)}"'
-        remedies = [install, f"or name no driver in {origin}: postgresql://…"]
-        return findings.failed(subject, f"{url.drivername} ({origin}), which cannot be imported: {error}", *remedies)
-    return findings.ok(subject, f"{url.drivername} ({origin})")
+        driver.check()
+    except DriverError as error:
+        return findings.failed(driver.subject, error.found, *error.remedy)
+    return findings.ok(driver.subject, str(driver))
 
 
 def variables(environ: Mapping[str, str]) -> Iterator[Finding]:

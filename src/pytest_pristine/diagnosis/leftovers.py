@@ -18,6 +18,7 @@ from pytest_pristine.postgres import connections, lapsed, urls
 from pytest_pristine.servers import address, home, keeper, leases, shared, up
 from pytest_pristine.servers.cluster import PROGRAMS
 from pytest_pristine.servers.wheels import WHEELS
+from pytest_pristine.verify.sqlite_guard import directories
 
 _PRUNE = "pristine prune"
 _SUBJECT = "leftovers"
@@ -32,6 +33,7 @@ def check(context: Context) -> Iterator[Finding]:
         *_named(context),
         *_copies(directory),
         *_containers(context),
+        *_notes(),
     ]
     yield from found
     if not found:
@@ -132,6 +134,14 @@ def _containers(context: Context) -> Iterator[Finding]:
         if host == socket.gethostname() and _nobody_holds(Path(path)):
             what = f"a container of ours that no run holds and nobody keeps ({handle.status})"
             yield findings.warning(str(handle.name), what, _PRUNE, f"or docker rm --force --volumes {handle.name}")
+
+
+def _notes() -> Iterator[Finding]:
+    """Directories of runs that were killed, in which their processes told of SQLite."""
+    found = [str(path) for path in directories.left()]
+    if found:
+        told = f"of runs that were killed: {', '.join(found)}"
+        yield findings.warning("temporary directories", told, "the next run with databases removes them")
 
 
 def _nobody_holds(directory: Path) -> bool:

@@ -19,6 +19,7 @@ from pytest_pristine.errors import (
     OfflineOnlyError,
     RevisionFailedError,
     SeveralHeadsError,
+    StepConfigError,
     StrayMigrationError,
 )
 from pytest_pristine.migrations import child, configuration, fingerprint, loops, messages, surroundings, words
@@ -39,6 +40,8 @@ _INLINE = "the migrations ran in the process of the tests (inline), where env.py
 _ROLE_THERE = re.compile(r'role "[^"]*" already exists')
 # What Python says when the driver that the URL names is not installed.
 _NO_DRIVER = re.compile(r"No module named '(asyncpg|pg8000|psycopg2)'")
+# What SQLAlchemy says to an env.py that has no URL.
+_NO_URL = re.compile(r"Could not parse SQLAlchemy URL|Expected string or URL object")
 _ABOUT_ROLES = (
     "roles belong to the whole server and outlive its databases: have the migration create one only if it is not there"
 )
@@ -218,6 +221,17 @@ class Alembic:
             "or name the variable that env.py reads: pristine_export = NAME, or Alembic(environment={...})",
         ]
 
+    def _remedies(self, answer: Answer, said: str) -> list[str]:
+        """What to do about a history that could not be run."""
+        name = answer.variable
+        if name:
+            return [
+                f"give it the variable that it reads: pristine_migrations = alembic: {name}={{url}}",
+                f"or, if the application reads it too: pristine_export = {name}",
+                "or set it, if it names no database",
+            ]
+        return self._ways_home() if _NO_URL.search(said) is not None else [_remedy(said)]
+
     def _explain(self, answer: Answer, url: URL) -> MigrationError:
         """The error that an answer stands for, without passwords."""
         said = urls.redact("\n".join(answer.message.strip().splitlines()), url)
@@ -227,6 +241,15 @@ class Alembic:
                 f"one head in the history of {self.config}",
                 said,
                 ["alembic merge heads", "or set pristine_alembic_target = heads in the ini file"],
+            )
+        if answer.problem == messages.NO_TARGET:
+            return StepConfigError(
+                f"the revision {self.target!r} in the history of {self.config}",
+                said,
+                [
+                    "name one that there is, or heads: pristine_alembic_target, or --target in pristine_migrations",
+                    "alembic history shows them",
+                ],
             )
         if answer.problem == messages.OFFLINE:
             return OfflineOnlyError(
@@ -251,7 +274,7 @@ class Alembic:
             sought,
             found + (f"\noutput of the migration:\n{output}" if output else ""),
             [
-                _remedy(f"{said}\n{output}"),
+                *self._remedies(answer, f"{said}\n{output}"),
                 "for the whole traceback: pristine_migrations_process = inline, or Alembic(inline=True)",
             ],
         )

@@ -15,6 +15,9 @@ from pytest_pristine.migrations.migrator import Migrator
 from pytest_pristine.migrations.steps import Steps
 from pytest_pristine.settings.exports import Export
 
+# What whoever runs the checks as tests can do where it is not known which history is meant.
+GIVE = "have the fixture checked_migrations give it: Alembic(…), or Steps(…, Alembic(…)) with what is run before it"
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -92,10 +95,15 @@ def of_project(migrations: Migrator) -> Steps | Alembic:
     return Steps(*before, found[0]) if before else found[0]
 
 
-def none_or_several(found: list[Alembic]) -> MigrationCheckError:
-    """The error that it is not known which history is meant."""
+def none_or_several(found: list[Alembic], remedy: str = GIVE) -> MigrationCheckError:
+    """The error that it is not known which history is meant.
+
+    Args:
+        found: Those that there are.
+        remedy: What to do.
+    """
     return MigrationCheckError(
         "one history of Alembic among the steps of pristine_migrations",
         "none" if not found else ", ".join(map(str, found)),
-        ["have the fixture checked_migrations give it: Alembic(…), or Steps(…, Alembic(…)) with what is run before it"],
+        [remedy],
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy.engine import URL
 
 from pytest_pristine.errors import MigrationCheckError
-from pytest_pristine.migrations import checked, child, dumps, inspection
+from pytest_pristine.migrations import checked, child, dumps, inspection, messages
 from pytest_pristine.migrations.alembic import Alembic
 from pytest_pristine.migrations.checked import Checked
 from pytest_pristine.migrations.dumps import Dump
@@ -21,17 +21,25 @@ from pytest_pristine.postgres import urls
 _STAIRWAY = "pytest_pristine.migrations.stairway"
 # Seconds that reading a history may take: revisions may import the application.
 _LIMIT = 300
+_UNDO = [
+    "mend downgrade()",
+    "or say that it cannot be undone: raise NotImplementedError in it, or pristine_irreversible = revision",
+]
 
 
-def of_alembic(migrator: Migrator) -> Alembic:
+def of_alembic(migrator: Migrator, remedy: str = checked.GIVE) -> Alembic:
     """The history of Alembic among the steps that make a project's schema.
+
+    Args:
+        migrator: Makes it.
+        remedy: What to do where there is not just one.
 
     Raises:
         MigrationCheckError: There is none, or there are several.
     """
     found = [step for step in flat(migrator) if isinstance(step, Alembic)]
     if len(found) != 1:
-        raise checked.none_or_several(found)
+        raise checked.none_or_several(found, remedy)
     return found[0]
 
 
@@ -63,6 +71,11 @@ def single_head(migrations: Alembic) -> None:
         )
 
 
+def _target(found: Evidence | None) -> str:
+    """The target with which a history comes to its end."""
+    return "heads" if found is not None and len(found.heads) > 1 else "head"
+
+
 def at_head(found: Evidence | None) -> None:
     """Migrating an empty database came to the head.
 
@@ -74,7 +87,7 @@ def at_head(found: Evidence | None) -> None:
         raise MigrationCheckError(
             "an empty database to be at head after alembic upgrade",
             f"it is at {', '.join(current) or 'no revision'}",
-            ["pristine_alembic_target = head", "or look at what env.py does"],
+            [f"pristine_alembic_target = {_target(found)}", "or look at what env.py does"],
         )
 
 
@@ -135,9 +148,10 @@ def up_down_up(migrations: Checked, url: URL, irreversible: Sequence[str]) -> No
             sought,
             urls.redact("\n".join(found), url),
             [
-                "mend downgrade()",
-                "or say that it cannot be undone: raise NotImplementedError in it, or pristine_irreversible = revision",
-            ],
+                *(["mend upgrade()"] if messages.NOT_APPLIED in walk["problem"] else []),
+                *(_UNDO if findings else []),
+            ]
+            or ["mend what it says"],
         )
 
 

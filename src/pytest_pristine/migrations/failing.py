@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +10,9 @@ from types import TracebackType
 from sqlalchemy.exc import DBAPIError
 
 from pytest_pristine.migrations import extension_names, fingerprint
+
+# Where Python asks the environment: its file, and what the module is called that comes with the interpreter.
+_ENVIRON = (os.__file__, "<frozen os>")
 
 
 def message(error: BaseException) -> str:
@@ -37,8 +41,22 @@ def missing_extension(error: BaseException) -> str:
 
 def own_line(trace: TracebackType | None, root: str) -> str:
     """The innermost line of the project's own in a traceback: in env.py, or in what it imports."""
-    own = [frame for frame in traceback.extract_tb(trace) if fingerprint.is_own(frame.filename, Path(root))]
+    own = [frame for frame in traceback.extract_tb(trace) if _is_own(frame.filename, root)]
     return f"{relative(own[-1].filename, root)}, line {own[-1].lineno}: " if own else ""
+
+
+def _is_own(file: str, root: str) -> bool:
+    # What is named like <string> or <frozen os> is no file, and would be one of the current directory.
+    return not file.startswith("<") and fingerprint.is_own(file, Path(root))
+
+
+def unset_variable(error: BaseException) -> str:
+    """The environment variable that was asked for and is not set; empty when it is not that."""
+    if not isinstance(error, KeyError) or not error.args:
+        return ""
+    innermost = traceback.extract_tb(error.__traceback__)[-1:]
+    asked = any(frame.name == "__getitem__" and frame.filename in _ENVIRON for frame in innermost)
+    return str(error.args[0]) if asked else ""
 
 
 def relative(file: str, root: str) -> str:

@@ -17,8 +17,12 @@ SEVERAL_HEADS = "several heads"
 STRAY = "stray"
 OFFLINE = "offline"
 ABSENT = "absent"
+NO_TARGET = "no target"
 FAILED = "failed"
 NOT_ON_TOP = "not on top"
+
+# What the stairway says of a revision that an empty database does not take.
+NOT_APPLIED = "it cannot be applied: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class Answer:
         evidence: What was found after them; see `evidence`. Empty when nothing was looked at.
         state: The code that the server gives the problem, if it is one of the server's.
         footing: Whether others may be applied on top of them; see `footing`. Empty when nobody watched.
+        variable: The environment variable that the project asked for and is not set, if that was the problem.
     """
 
     problem: str | None
@@ -106,3 +111,4 @@ class Answer:
     evidence: dict[str, Any] = field(default_factory=dict)
     state: str = ""
     footing: dict[str, Any] = field(default_factory=dict)
+    variable: str = ""

@@ -53,7 +53,10 @@ def perform(task: Task, found: object = None, *, raise_errors: bool = False) -> 
         if raise_errors:
             raise
         message = failing.own_line(error.__traceback__, task.root) + failing.message(error)
-        return Answer(FAILED, message, extension=failing.missing_extension(error), state=failing.state(error))
+        return Answer(
+            FAILED, message, extension=failing.missing_extension(error), state=failing.state(error),
+            variable=failing.unset_variable(error),
+        )  # fmt: skip
     finally:
         read.stop()
     return Answer(None, said, inputs=read.record(Path(task.root)))

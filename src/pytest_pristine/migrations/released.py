@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pytest_pristine.errors import MigrationCheckError
+from pytest_pristine.errors import MigrationCheckError, SettingError
 from pytest_pristine.migrations import checks
 from pytest_pristine.migrations.alembic import Alembic
 
@@ -22,6 +22,7 @@ def note(migrations: Alembic) -> list[str]:
 
     Raises:
         MigrationCheckError: One that is noted was edited or is gone: nothing is written.
+        SettingError: The file cannot be written.
     """
     files = checks.history(migrations).files
     path = _path(migrations)
@@ -31,7 +32,11 @@ def note(migrations: Alembic) -> list[str]:
     lines = [f"{digest}  {revision}  {name}" for revision, (digest, name) in known.items()]
     lines += [f"{_digest(Path(files[revision]))}  {revision}  {Path(files[revision]).name}" for revision in new]
     if new or not path.is_file():
-        path.write_text("\n".join([_HEADING, *lines, ""]), encoding="utf-8")
+        try:
+            path.write_text("\n".join([_HEADING, *lines, ""]), encoding="utf-8")
+        except OSError as error:
+            remedy = f"have {path.parent} writable, or note them where it is; nothing was noted"
+            raise SettingError(f"to write {path}", error.strerror or str(error), [remedy]) from None
     return new
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL, make_url
 
 from pytest_pristine.migrations import dumps, guarding, steering, upgrade
 from pytest_pristine.migrations.dumps import Dump
-from pytest_pristine.migrations.messages import Request
+from pytest_pristine.migrations.messages import NOT_APPLIED, Request
 from pytest_pristine.postgres import urls
 
 
@@ -72,7 +72,7 @@ class Stairs:
             try:
                 self._step(revision, up=True)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the project's code raises is the answer
-                walk.problem = f"{name}: it cannot be applied: {self._said(error)}"
+                walk.problem = f"{name}: {NOT_APPLIED}{self._said(error)}"
                 return walk
             walk.revisions += 1
             above = dumps.take(self._url)

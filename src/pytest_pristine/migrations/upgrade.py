@@ -24,7 +24,16 @@ from sqlalchemy.engine import Engine, make_url
 from pytest_pristine.migrations import comparison, failing
 from pytest_pristine.migrations.evidence import Evidence
 from pytest_pristine.migrations.guarding import StrayConnectionError, guard
-from pytest_pristine.migrations.messages import FAILED, NOT_ON_TOP, OFFLINE, SEVERAL_HEADS, STRAY, Answer, Request
+from pytest_pristine.migrations.messages import (
+    FAILED,
+    NO_TARGET,
+    NOT_ON_TOP,
+    OFFLINE,
+    SEVERAL_HEADS,
+    STRAY,
+    Answer,
+    Request,
+)
 from pytest_pristine.migrations.reading import Read
 from pytest_pristine.migrations.steering import configure, took_connection, wrote_sql
 from pytest_pristine.migrations.witness import NotOnTopError, Witness
@@ -62,10 +71,10 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
             config = configure(request, connection)
             script = ScriptDirectory.from_config(config)
             with read.holding():  # revisions are loaded now, and may do anything then
-                heads = script.get_heads()
+                refused = _refused(script, request.target)
             files = [Path(revision.path) for revision in script.walk_revisions()] + [Path(script.dir) / "env.py"]
-            if len(heads) > 1 and request.target == "head":
-                return Answer(SEVERAL_HEADS, f"{len(heads)} heads: {', '.join(heads)}")
+            if refused is not None:
+                return refused
             witness = None if raise_errors else Witness(request, script, read)
             if witness is None:
                 command.upgrade(config, request.target)
@@ -92,6 +101,22 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
     # Revisions are no modules of the import system's, and may lie in several directories.
     inputs = read.record(Path(request.root), tuple(files))
     return Answer(None, inputs=inputs, footing=witness.footing(inputs).as_dict() if witness is not None else {})
+
+
+def _refused(script: ScriptDirectory, target: str) -> Answer | None:
+    """Why no database can be brought to a target; None where one can. What is counted from elsewhere may be there."""
+    heads = script.get_heads()
+    if len(heads) > 1 and target == "head":
+        return Answer(SEVERAL_HEADS, f"{len(heads)} heads: {', '.join(heads)}")
+    has = f"the history has the head{'' if len(heads) == 1 else 's'} {', '.join(heads)}" if heads else "it has none"
+    if target == "base":
+        return Answer(NO_TARGET, f"it is where a database begins, before any revision; {has}")
+    if "+" not in target and not target.startswith("-"):
+        try:
+            script.get_revisions(target)
+        except CommandError as error:
+            return Answer(NO_TARGET, f"{error}; {has}")
+    return None
 
 
 def _works_offline(request: Request) -> bool:
@@ -124,7 +149,10 @@ def failure(error: BaseException, request: Request) -> Answer:
     if not revision:
         message = f"{failing.own_line(error.__traceback__, request.root)}{message}"
     extension = failing.missing_extension(error)
-    return Answer(FAILED, message, revision, failing.relative(file, request.root), extension=extension)
+    return Answer(
+        FAILED, message, revision, failing.relative(file, request.root), extension=extension,
+        variable=failing.unset_variable(error),
+    )  # fmt: skip
 
 
 def _revision(trace: TracebackType | None) -> tuple[str, str]:

@@ -85,6 +85,12 @@ def checked(answer: Answer, who: str, task: Task) -> Answer:
     raise _explain(answer, who, task, make_url(task.url))
 
 
+def _remedies(answer: Answer) -> list[str]:
+    if answer.variable:
+        return [f"name the variable that it reads: pristine_export = {answer.variable}", "or set it"]
+    return [_EXTENSIONS if answer.state in _OF_EXTENSIONS else "mend what it says"]
+
+
 def _explain(answer: Answer, who: str, task: Task, url: URL) -> MigrationError:
     said = urls.redact("\n".join(answer.message.strip().splitlines()), url)
     sought = f"to make the schema with {who}"
@@ -102,7 +108,7 @@ def _explain(answer: Answer, who: str, task: Task, url: URL) -> MigrationError:
         sought,
         said + (f"\nits output:\n{output}" if output else ""),
         [
-            *([_EXTENSIONS] if answer.state in _OF_EXTENSIONS else ["mend what it says"]),
+            *_remedies(answer),
             "for the whole traceback: pristine_migrations_process = inline",
         ],
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Generator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -64,7 +63,8 @@ class Guard:
     """
 
     def __init__(self, config: pytest.Config, guarded: Sequence[pytest.Item]) -> None:
-        from pytest_pristine.verify.sqlite_guard import engines  # runs without guarded tests need none of these
+        # Runs without guarded tests need none of these.
+        from pytest_pristine.verify.sqlite_guard import directories, engines
         from pytest_pristine.verify.sqlite_guard.notes import Notes, Orders
 
         self._config = config
@@ -74,7 +74,7 @@ class Guard:
         self._allow = options.read_one(config, settings.SQLITE_ALLOW)
         self._plugins = _plugins(config)
         self._process = os.getpid()
-        self._notes = Notes(tempfile.mkdtemp(prefix="pristine-sqlite-"))
+        self._notes = Notes(directories.make())
         self._notes.begin(Orders(self._root, self._allow))
         self._watch: Watch | None = None
         recording.of_process(config).sqlite.extend(engines.living(self._root, self._may_hold))
@@ -82,6 +82,7 @@ class Guard:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Watch from here on, session fixtures that are made for the test included."""
+        __tracebackhide__ = True  # what passes through here is somebody else's
         if item.nodeid in self._guarded:
             from pytest_pristine.verify.sqlite_guard.watch import Watch  # it was imported by now
 
@@ -92,6 +93,7 @@ class Guard:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Fail the test for what it swallowed."""
+        __tracebackhide__ = True
         if self._watch is not None:
             recording.of_test(item).watched = True
         return (yield from self._phase(item))
@@ -99,6 +101,7 @@ class Guard:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         """Watch until here."""
+        __tracebackhide__ = True
         try:
             return (yield from self._phase(item))
         finally:
@@ -132,6 +135,7 @@ class Guard:
 
     def _phase(self, item: pytest.Item) -> Generator[None, object, object]:
         """A phase of a test: what it did with SQLite fails it, whatever the test made of the error."""
+        __tracebackhide__ = True
         watch = self._watch
         if watch is None:
             return (yield)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator
 
 import pytest
@@ -11,6 +12,7 @@ from pytest_pristine.plugin import (
     collection,
     freshening,
     guarding,
+    interrupting,
     layering,
     options,
     proving,
@@ -31,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not state.is_xdist_worker(config):
         config.pluginmanager.register(Collector(config), "pristine-collector")
     config.pluginmanager.register(redaction.Redactor(config), "pristine-redactor")
+    config.pluginmanager.register(interrupting, "pristine-interrupting")
     skipping.begin(config)
 
 
@@ -52,6 +55,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         state.announce(config, databases=any(collection.needs_database(item) for item in needing))
         return
     try:
+        if any(collection.needs_database(item) for item in needing):
+            state.check_migrations(config)
         freshening.prepare(config, state.server(config))
     except PristineError as error:
         raise pytest.UsageError(f"pytest-pristine\n{error}") from error
@@ -87,4 +92,4 @@ def pytest_runtest_makereport(
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Give the server back."""
-    state.close(config)
+    interrupting.unless_again(config, functools.partial(state.close, config))

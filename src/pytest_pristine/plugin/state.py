@@ -15,6 +15,7 @@ from pytest_pristine.plugin import options
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pytest_pristine.settings import Settings
     from pytest_pristine.templates.broker import Broker, Broking
     from pytest_pristine.templates.provider import PostgresServer
     from pytest_pristine.templates.spent import Spent
@@ -51,11 +52,43 @@ def server(config: pytest.Config) -> PostgresServer:
                 asking, settings, config.rootpath, _session_id(config), worker_name(config), workers=_workers(config)
             )
         else:
-            config.stash[_SERVER] = PostgresServer.find(
-                settings, config.rootpath, _session_id(config), worker_name(config), workers=_workers(config),
-                tell=functools.partial(show, config),
+            find = functools.partial(
+                PostgresServer.find, settings, config.rootpath, _session_id(config), worker_name(config),
+                workers=_workers(config), tell=functools.partial(show, config),
             )  # fmt: skip
+            config.stash[_SERVER] = _with_drivers(settings, find)
     return config.stash[_SERVER]
+
+
+def _with_drivers(settings: Settings, find: Callable[[], PostgresServer]) -> PostgresServer:
+    """Find a server, where the drivers are installed that the tests and the application are to have.
+
+    Raises:
+        DriverError: One is not.
+        PristineError: There is no server.
+    """
+    from pytest_pristine.postgres import named_drivers  # heavy, and most runs of pytest need none
+
+    named_drivers.check(settings)
+    server = find()
+    if server.source == "url":
+        try:
+            named_drivers.of_url(server.url, settings.url.origin).check()
+        except BaseException:
+            server.server.release()
+            raise
+    return server
+
+
+def check_migrations(config: pytest.Config) -> None:
+    """Check what the settings name as migrations, before anything is started for them.
+
+    Raises:
+        PristineError: Something of it is not there.
+    """
+    from pytest_pristine.migrations import beforehand  # heavy, and most runs of pytest need none
+
+    beforehand.check(config.rootpath, options.read(config))
 
 
 def direct(config: pytest.Config, workers: Sequence[str], number: int) -> None:
@@ -74,9 +107,11 @@ def direct(config: pytest.Config, workers: Sequence[str], number: int) -> None:
             return config.stash[_SERVER].among(number, tell)
         from pytest_pristine.templates.provider import PostgresServer  # heavy, and most runs of pytest need none
 
-        return PostgresServer.find(
-            options.read(config), config.rootpath, _session_id(config), _MAIN, workers=number, tell=tell
+        settings = options.read(config)
+        search = functools.partial(
+            PostgresServer.find, settings, config.rootpath, _session_id(config), _MAIN, workers=number, tell=tell
         )
+        return _with_drivers(settings, search)
 
     if workers:
         config.stash[_BROKER] = Broker(find, workers)

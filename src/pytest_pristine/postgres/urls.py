@@ -13,6 +13,8 @@ from pytest_pristine.postgres import drivers, hiding
 from pytest_pristine.postgres.hiding import HIDDEN
 
 EXAMPLE = "postgresql://user:password@localhost:5432/app_test"
+# What SQLAlchemy takes for user and password. An @ after it belongs to the password as a rule, with what is between.
+_USER = re.compile(r"[\w+]+://(?:[^:/]*(?::[^@]*)?@)?")
 # The password in a URL and in a connection string, whoever wrote it.
 _PASSWORDS = re.compile(r"(://[^:/@\s]*:)[^@\s]+(@)|(password\s*=\s*)(?:'[^']*'|[^\s&'\"]+)", re.IGNORECASE)
 
@@ -37,9 +39,9 @@ def parse(text: str, origin: str) -> URL:
         raise NotAPostgresUrlError(sought, found, [f"set {origin} to a Postgres URL"]) from None
     if backend not in ("postgresql", "postgres"):
         raise NotAPostgresUrlError(sought, f"a URL of {backend}", [_instead_of(backend, origin)])
-    if "@" in (url.host or ""):
-        found = "a URL with an @ in its password (not shown)"
-        raise NotAPostgresUrlError(sought, found, [f"write it as %40 in {origin}"])
+    if "@" in _USER.sub("", text, count=1):
+        where = "in its password" if url.password else "after its host, or a / before it"
+        raise NotAPostgresUrlError(sought, f"a URL with an @ {where} (not shown)", [_how_to_write(origin)])
     if not url.database:
         raise NotAPostgresUrlError(
             sought, f"{show(url)}, which names no database", [f"end the URL in {origin} with /name"]
@@ -68,6 +70,10 @@ def _with_socket(url: URL) -> URL:
 def _hosts(url: URL) -> tuple[str, ...]:
     named = url.query.get("host", ())
     return (named,) if isinstance(named, str) else named
+
+
+def _how_to_write(origin: str) -> str:
+    return f"write it as %40 in {origin}, and a / that is part of a user, password or database as %2F"
 
 
 def _instead_of(backend: str, origin: str) -> str:

@@ -22,7 +22,7 @@ PYPROJECT = "pyproject.toml"
 _NO_PACKAGES = frozenset({"tests", "test", "docs", "examples", "build", "dist", "migrations", "alembic"})
 _FIRST_TEST = "test_postgres.py"
 # Versions of Python for the workflow, the first that the project admits; we need 3.11.
-_PYTHONS = ("3.12", "3.13", "3.14", "3.11")
+_PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 @dataclass(frozen=True, slots=True)

@@ -358,15 +358,21 @@ def _look_up(
     )
     for kind, origin, text in places:
         if text is not None:
-            return Value(_parse(setting, text, origin), kind, origin)
+            return Value(_parse(setting, text, kind, origin), kind, origin)
     return Value(setting.default, DEFAULT, DEFAULT)
 
 
-def _parse(setting: Setting[object], text: str, origin: str) -> object:
+def _parse(setting: Setting[object], text: str, kind: str, origin: str) -> object:
     try:
         return setting.parse(text)
     except ValueError as error:
-        raise SettingError(f"{error} for {origin}", repr(text), [f"give {setting.option} a valid value"]) from None
+        wanted = str(error).removesuffix(",")
+        remedy = {
+            OPTION: f"give {setting.option} {wanted}",
+            ENVIRONMENT: f"set {origin} to {wanted}, or unset it",
+            INI: f"correct the line {origin}: {wanted}",
+        }[kind]
+        raise SettingError(f"{error} for {origin}", repr(text), [remedy]) from None
 
 
 def _linger(given: Value[object], environ: Mapping[str, str]) -> Value[object]:

@@ -18,7 +18,7 @@ KEY = "migrations"
 TITLE = "migrations at head, models and migrations agree"
 
 _TELLS_NOTHING = "the project's own migrator tells nothing"
-_TARGET = "pristine_alembic_target = head, or Alembic(target=…), decides how far migrations go"
+_TARGET = "pristine_alembic_target = {}, or Alembic(target=…), decides how far migrations go"
 _BUILD_ON = "have apply_migrations use migrated_database() with Alembic, or hand on what Alembic.migrate() gives"
 _ALEMBIC_TOO = "if there is an Alembic history: a line alembic in pristine_migrations, after it, looks at it as well"
 _ANEW = "pytest --pristine-create-db --pristine-migrations-process=child migrates anew and looks again"
@@ -77,7 +77,7 @@ def _behind(evidence: Evidence) -> Item | None:
     return _item(
         checklist.FAILED,
         f"at {_at(evidence)}, which is not the head: {', '.join(evidence.heads)}",
-        (_TARGET,),
+        (_TARGET.format("head" if len(evidence.heads) == 1 else "heads"),),
         tuple(f"revision {revision} is not applied" for revision in missing),
     )
 
