@@ -235,7 +235,6 @@ class Alembic:
     def _explain(self, answer: Answer, url: URL) -> MigrationError:
         """The error that an answer stands for, without passwords."""
         said = urls.redact("\n".join(answer.message.strip().splitlines()), url)
-        output = urls.redact("\n".join(answer.output.strip().splitlines()[-_OUTPUT_LINES:]), url)
         if answer.problem == messages.SEVERAL_HEADS:
             return SeveralHeadsError(
                 f"one head in the history of {self.config}",
@@ -264,6 +263,11 @@ class Alembic:
             return StrayMigrationError(f"migrations of the database {url.database!r}", said, self._ways_home())
         if answer.problem == messages.NOT_ON_TOP:
             return MigrationError("the rest of a history, on top of what its first revisions made", said)
+        return self._explain_failure(answer, said, url)
+
+    def _explain_failure(self, answer: Answer, said: str, url: URL) -> RevisionFailedError:
+        """The error for a revision, or an env.py, that raised one."""
+        output = urls.redact("\n".join(answer.output.strip().splitlines()[-_OUTPUT_LINES:]), url)
         by = f"revision {answer.revision} in {answer.file}" if answer.revision else str(self.config)
         sought = f"to migrate an empty database to {self.target} with {self.config}"
         found = (f"{by} failed: " if answer.revision else "") + said
