@@ -164,7 +164,8 @@ def test_a_bad_value_is_named_with_its_place(name: str, text: str, wanted: str, 
     origin = {"option": setting.option, "environment": setting.environ, "ini": f"{setting.ini} in the ini file"}
     assert caught.value.sought == f"{wanted} for {origin[place]}"
     assert caught.value.found == repr(text)
-    assert setting.option in caught.value.remedy[0]
+    assert origin[place] in caught.value.remedy[0]
+    assert wanted in caught.value.remedy[0]
 
 
 @pytest.mark.parametrize("text", ["1", "true", "YES", " on "])
