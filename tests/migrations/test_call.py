@@ -34,7 +34,7 @@ _FUNCTIONS = """
     SEED = pathlib.Path(__file__).with_name("seed.txt")
 
     def migrate(url):
-        with sqlalchemy.create_engine(url).begin() as connection:
+        with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).begin() as connection:
             seed = SEED.read_text()
             connection.exec_driver_sql(f"CREATE TABLE made AS SELECT {os.getpid()} AS pid, '{seed}' AS seed")
 
@@ -57,7 +57,7 @@ _FUNCTIONS = """
         raise LookupError("no seed")
 
     def rejected(url):
-        with sqlalchemy.create_engine(url).begin() as connection:
+        with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).begin() as connection:
             connection.exec_driver_sql("CREATE EXTENSION no_such_extension")
 """
 _MODELS = """
