@@ -264,7 +264,8 @@ def new_cluster(configuration: str = "") -> Iterator[tuple[Cluster, Server]]:
         login = Login(SUPERUSER, secrets.token_hex(8))
         cluster.initialise(binaries(), login)
         with (cluster.data / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write(configuration)
+            # No test decides when it comes, and what it writes is in the WAL, and its transactions in snapshots.
+            file.write(f"autovacuum = off\n{configuration}")
         url = cluster.start(binaries(), login, operating_system.free_port(LOOPBACK))
         yield cluster, Server(url, MAJOR)
 
