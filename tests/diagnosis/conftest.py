@@ -75,7 +75,10 @@ def doctor(project: Project, *arguments: str, **environ: str) -> Report:
 
 def full(project: Project, *arguments: str, **environ: str) -> Report:
     """The report of a doctor that migrates."""
-    run = call(project, "--json", *arguments, **environ)
+    # What other tests have left in the usual directory for temporary files is not this project's.
+    temporary = project.path.parent / "temporary"
+    temporary.mkdir(exist_ok=True)
+    run = call(project, "--json", *arguments, **{"TMPDIR": str(temporary), **environ})
     report = Report(run.status, json.loads(run.output))
     number = {level: sum(each["level"] == level for each in report.whole["findings"]) for level in LEVELS}
     assert report.whole["summary"] == number
