@@ -386,17 +386,18 @@ def test_what_a_session_of_others_did_counts_in_total_alone(quiet: World) -> Non
     assert ["table read", "rooms", ""] in [found["objects"][number] for number in found["touched"]]
 
 
+@pytest.mark.parametrize("other", [{"replication": "database"}, {"application_name": "pristine: elsewhere"}], ids=str)
 def test_a_client_that_comes_when_a_session_of_another_kind_ends_is_seen(
-    quiet: World, cluster: tuple[Cluster, Server]
+    quiet: World, cluster: tuple[Cluster, Server], other: dict[str, str]
 ) -> None:
     """The number of sessions stays as it was then, and what the client did is ascribed to no test."""
     url = quiet.url.set(drivername="postgresql").render_as_string(hide_password=False)
     is_there = "SELECT FROM pg_stat_activity WHERE pid = %s"
     with cluster[1].connect() as elsewhere:
-        with psycopg.connect(url, replication="database", autocommit=True) as walsender:
-            pid = walsender.info.backend_pid
+        with psycopg.connect(url, autocommit=True, **other) as another:
+            pid = another.info.backend_pid
             assert quiet.touched() == set()
-        wait_until(lambda: elsewhere.execute(is_there, [pid]).fetchone() is None, "the walsender ends")
+        wait_until(lambda: elsewhere.execute(is_there, [pid]).fetchone() is None, "the other session ends")
         with psycopg.connect(url) as client:
             client.execute("SELECT * FROM rooms")
             client.commit()

@@ -27,15 +27,17 @@ _COUNTED_BY = {
     _CALLED: "pg_stat_get_function_calls",
 }
 _ALL_OF = sql.SQL("(SELECT string_agg(coalesce({}(o), 0)::text, ',') FROM unnest({}::oid[]) o)")
-# To look at each session takes longer than to ask for their number. It is asked first: one that ends just then has told
+# To ask what each session is takes longer than to ask which there are, which tells whether that has to be asked again:
+# one that ends is replaced unseen, where they are merely counted. It is asked first: one that ends just then has told
 # its counts before it is gone.
-_SESSIONS = sql.SQL("pg_stat_get_db_numbackends((SELECT oid FROM pg_database WHERE datname = current_database()))")
-_OTHERS_AND_OURS = """
-    SELECT count(*) FILTER (WHERE NOT ours), count(*) FILTER (WHERE ours)
-    FROM (
-        SELECT coalesce(application_name, '') LIKE 'pristine: %' AS ours FROM pg_stat_activity
-        WHERE datname = current_database() AND coalesce(backend_type, 'client backend') = 'client backend'
-    ) AS clients
+_SESSIONS = sql.SQL("""(
+    SELECT string_agg(pg_stat_get_backend_pid(number)::text, ' ') FROM pg_stat_get_backend_idset() AS number
+    WHERE pg_stat_get_backend_dbid(number) = (SELECT oid FROM pg_database WHERE datname = current_database())
+)""")
+_OTHERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND coalesce(backend_type, 'client backend') = 'client backend'
+        AND coalesce(application_name, '') NOT LIKE 'pristine: %'
 """
 
 
@@ -83,8 +85,8 @@ class Counters:
     def __init__(self, connection: Connection, schema: Schema) -> None:
         self.connection = connection
         self.sessions = 0
-        # How many of the sessions that the server counts are ours, while there are no others than clients.
-        self._ours: int | None = None
+        # Which sessions of whatever kind there were, as the server tells them.
+        self._there: object = None
         oids: dict[str, Sequence[int]] = {
             **dict.fromkeys((SCANNED, INSERTED, UPDATED, DELETED), schema.relations),
             _INDEX: list(schema.indexes),
@@ -110,8 +112,8 @@ class Counters:
         row = self.connection.execute(query, prepare=True).fetchone()
         if row is None:
             raise AssertionError("a SELECT without FROM has one row")
-        number, *texts = row
-        self._count_sessions(int(str(number)))
+        there, *texts = row
+        self._count_sessions(there)
         moved = Moved()
         for (name, some), text in zip(oids.items(), texts, strict=True):
             # As a rule most are what they were, to the letter.
@@ -127,15 +129,13 @@ class Counters:
                     moved.by[name][oid] = now - (then if now >= then else 0)
         return moved
 
-    def _count_sessions(self, number: int) -> None:
-        if self._ours is not None and number - self._ours == self.sessions:
+    def _count_sessions(self, there: object) -> None:
+        if there == self._there:
             return
-        row = self.connection.execute(_OTHERS_AND_OURS, prepare=True).fetchone()
+        row = self.connection.execute(_OTHERS, prepare=True).fetchone()
         if row is None:
             raise AssertionError("an aggregate without GROUP BY has one row")
-        self.sessions, ours = int(str(row[0])), int(str(row[1]))
-        # A session about to end, or a worker of the server, is replaced unseen by a client: the number stays.
-        self._ours = ours if number == self.sessions + ours else None
+        self.sessions, self._there = int(str(row[0])), there
 
     def _composed(self, oids: Mapping[str, Sequence[int]]) -> tuple[bytes, Mapping[str, Sequence[int]]]:
         """The query, composed once: that takes longer than asking it."""
