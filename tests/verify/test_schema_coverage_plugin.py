@@ -82,3 +82,24 @@ def test_without_it_nothing_is_observed(project: Project) -> None:
     assert run.status == 0, run.output
     assert _read(project, "process") == {}
     assert _read(project, "test_reads") == []
+
+
+def test_sessions_stay(project: Project) -> None:
+    """To ask the sessions of the engine what they counted ends none: each test works in that of the one before."""
+    project.write(
+        "test_sessions.py",
+        """
+        import pytest
+
+        pids = set()
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_works(postgres_engine, clean_database, number):
+            with postgres_engine.begin() as connection:
+                connection.exec_driver_sql("INSERT INTO users (name) VALUES ('Ada')")
+                pids.add(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+            assert len(pids) == 1
+        """,
+    )
+    run = project.run("--pristine-schema-cov")
+    assert run.status == 0, run.output

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import re
 import sys
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -64,6 +65,24 @@ def leaves(statement: str) -> bool:
     return any(word in lower for word in _WORDS) and _ANYWHERE.search(statement) is not None
 
 
+@contextlib.contextmanager
+def idle(pool: QueuePool) -> Iterator[list[PoolProxiedConnection]]:
+    """The connections of a pool that nobody uses, for us. They are given back in the end, and nothing is left in them.
+
+    Each is taken from the pool: another thread may want one meanwhile.
+    """
+    taken: list[PoolProxiedConnection] = []
+    try:
+        for _ in range(pool.checkedin()):
+            if not pool.checkedin():
+                break
+            taken.append(pool.connect())
+        yield taken
+    finally:
+        for each in taken:
+            each.close()
+
+
 class SessionState:
     """Knows in which sessions of engines something may have been left.
 
@@ -108,20 +127,11 @@ class SessionState:
         return self._renew_idle(pool) if isinstance(pool, QueuePool) else 0
 
     def _renew_idle(self, pool: QueuePool) -> int:
-        """Each is taken from the pool and given back: another thread may want one meanwhile."""
-        taken: list[PoolProxiedConnection] = []
-        try:
-            for _ in range(pool.checkedin()):
-                if not pool.checkedin():
-                    break
-                taken.append(pool.connect())
+        with idle(pool) as taken:
             left = [each for each in taken if each.info.get(LEFT)]
             for each in left:
                 _discard(each)
                 each.invalidate()
-        finally:
-            for each in taken:
-                each.close()
         self._is_any = self._is_any or pool.checkedout() > 0
         return len(left)
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 from sqlalchemy.pool import QueuePool
 
+from pytest_pristine.postgres import session_state
 from pytest_pristine.postgres.capabilities import Capabilities
 from pytest_pristine.postgres.connections import Connection
 
@@ -60,25 +61,14 @@ def of_pools(engines: Iterable[Engine]) -> int:
 
 
 def flush(engine: Engine) -> bool:
-    """Have the idle sessions of an engine tell what they counted; gives whether there are no others.
-
-    Each is taken from the pool and given back: another thread may want one meanwhile.
-    """
+    """Have the idle sessions of an engine tell what they counted; gives whether there are no others."""
     pool = engine.pool
     if not isinstance(pool, QueuePool):
         return False
-    taken = []
-    try:
-        for _ in range(pool.checkedin()):
-            if not pool.checkedin():
-                break
-            taken.append(pool.connect())
+    with session_state.idle(pool) as taken:
         is_all = pool.checkedout() == len(taken)
         for each in taken:
             _flush(each.dbapi_connection)
-    finally:
-        for each in taken:
-            each.close()
     return is_all
 
 
