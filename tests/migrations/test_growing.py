@@ -294,6 +294,7 @@ def test_what_can_grow() -> None:
         Steps(Command("make"), alembic),
         Steps(alembic, alembic),
         Alembic("alembic.ini", inline=True),  # type: ignore[arg-type] # the same
+        Alembic("alembic.ini", grows=False),  # type: ignore[arg-type] # the same
         Own("alembic.ini"),  # type: ignore[arg-type] # the same
         SqlFiles("schema.sql"),
     ):

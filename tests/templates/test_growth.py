@@ -106,8 +106,9 @@ class Shop:
 
     def made(self, migrator: Migrator | None = None, *, rebuild: bool = False, delta: bool = True) -> Made:
         """What a run is given."""
-        run = Run(self.url, None, project=self.templates.project, session=secrets.token_hex(4), delta=delta)
-        with run.lease(migrator or self.alembic, "main", rebuild=rebuild) as workspace:
+        run = Run(self.url, None, project=self.templates.project, session=secrets.token_hex(4))
+        migrator = migrator or replace(self.alembic, grows=delta)
+        with run.lease(migrator, "main", rebuild=rebuild) as workspace:
             with connections.connect(self.url, "look") as connection:
                 found = databases.find(connection, str(workspace.template))
             assert found is not None
@@ -200,10 +201,13 @@ def test_a_revision_that_works_on_an_empty_database_alone(shop: Shop) -> None:
 
 
 def test_it_is_switched_off(shop: Shop) -> None:
-    """With the setting off all revisions run."""
-    shop.made()
+    """With the setting off all revisions run, and nobody watches them."""
+    assert shop.made().mark.footing
     shop.history.revise("0003", "0002", ADDS)
-    assert shop.made(delta=False).mark.grown == ""
+    made = shop.made(delta=False)
+    assert made.mark.grown == ""
+    assert made.mark.footing == {}
+    assert "age integer" in made.dump
 
 
 def test_files_of_sql_before_the_history(shop: Shop) -> None:

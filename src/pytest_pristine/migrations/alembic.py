@@ -68,6 +68,8 @@ class Alembic:
         x: What `alembic -x` would be given, one text for each.
         exports: Variables that name the database to the application, from which env.py may take it, too; by default
             those of the setting `pristine_export`.
+        grows: See what the revisions do, for a longer history to be continued from what they made. The setting
+            `pristine_delta = false` has the same effect as False.
     """
 
     config: Path
@@ -81,6 +83,7 @@ class Alembic:
     section: str = ""
     x: Sequence[str] = ()
     exports: tuple[Export, ...] = ()
+    grows: bool = True
 
     def __post_init__(self) -> None:
         # Paths are written as text in a conftest.py as often as not.
@@ -164,6 +167,7 @@ class Alembic:
             section=self._section,
             database=self.section if self._is_database else "",
             x=tuple(self.x),
+            is_watched=self.grows,
         )
         given = {name: words.fill(value, url) for name, value in self.environment.items()}
         return request, {**exported.variables(self.exports, url), **given}

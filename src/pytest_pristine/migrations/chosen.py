@@ -39,7 +39,7 @@ def of_settings(
     """
     steps = each(root, settings)
     migrator = steps[0] if len(steps) == 1 else Steps(*steps)
-    return placed(migrator, root, surroundings, limit, settings.export.value)
+    return placed(migrator, root, surroundings, limit, settings.export.value, grows=settings.delta.value)
 
 
 def each(root: Path, settings: Settings) -> list[Migrator]:

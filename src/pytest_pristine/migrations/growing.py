@@ -51,7 +51,7 @@ class Growing:
         steps = migrator.steps if type(migrator) is Steps else (migrator,)
         *before, last = steps or (None,)
         # One that a project derived may do more.
-        if type(last) is not Alembic or last.inline:
+        if type(last) is not Alembic or last.inline or not last.grows:
             return None
         files = tuple(each for each in before if type(each) is SqlFiles)
         return cls(last, files) if len(files) == len(before) else None

@@ -42,6 +42,7 @@ class Request:
         x: What `alembic -x` would be given.
         base: The revisions that the database has already, in the order in which they ran; none for an empty database.
         facts: What those found when they began; see `footing`.
+        is_watched: See what the revisions do; see `witness`.
     """
 
     config: str
@@ -56,6 +57,7 @@ class Request:
     x: Sequence[str] = ()
     base: Sequence[str] = ()
     facts: str = ""
+    is_watched: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,8 @@ def placed(
     surroundings: Surroundings | None = None,
     limit: float | None = None,
     exports: tuple[Export, ...] = (),
+    *,
+    grows: bool = True,
 ) -> Migrator:
     """The migrator as it is in a project: with the project's root, where it was given none.
 
@@ -118,9 +120,10 @@ def placed(
         surroundings: Those of the process for which it migrates, where it is not this one.
         limit: Seconds after which its process is ended, where it was given none.
         exports: Variables that name the database to the application, where it was given none.
+        grows: A longer history may be continued from what it made.
     """
     if isinstance(migrator, Steps):
-        return Steps(*(placed(step, root, surroundings, limit, exports) for step in migrator.steps))
+        return Steps(*(placed(step, root, surroundings, limit, exports, grows=grows) for step in migrator.steps))
     if isinstance(migrator, SqlFiles):
         return replace(migrator, root=root / (migrator.root or ""))
     if not isinstance(migrator, Alembic | Command | Call | Models):
@@ -131,8 +134,10 @@ def placed(
         limit=migrator.limit or limit,
         exports=migrator.exports or exports,
     )
-    # An alembic.ini has a place of its own.
-    return moved if isinstance(moved, Alembic) else replace(moved, root=root / (moved.root or ""))
+    if isinstance(moved, Alembic):
+        # An alembic.ini has a place of its own.
+        return replace(moved, grows=moved.grows and grows)
+    return replace(moved, root=root / (moved.root or ""))
 
 
 def flat(migrator: Migrator) -> list[Migrator]:

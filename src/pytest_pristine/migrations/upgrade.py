@@ -75,7 +75,7 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
             files = [Path(revision.path) for revision in script.walk_revisions()] + [Path(script.dir) / "env.py"]
             if refused is not None:
                 return refused
-            witness = None if raise_errors else Witness(request, script, read)
+            witness = Witness(request, script, read) if request.is_watched and not raise_errors else None
             if witness is None:
                 command.upgrade(config, request.target)
             else:

@@ -259,7 +259,7 @@ class PostgresServer:
             return self.migrations()
         from pytest_pristine.migrations import steps  # see the module
 
-        return steps.placed(migrator, self.root, exports=self.settings.export.value)
+        return steps.placed(migrator, self.root, exports=self.settings.export.value, grows=self.settings.delta.value)
 
     @contextmanager
     def empty_database(self, *, copy_of: URL | None = None) -> Iterator[URL]:
@@ -300,7 +300,6 @@ class PostgresServer:
             revive=self.revive,
             spent=self.spent,
             reservation=self.reservation,
-            delta=self.settings.delta.value,
         )
 
     def move_on(self, error: MissingExtensionError) -> None:

@@ -42,7 +42,7 @@ class Run:
         anchor: Holds its lease, together with the connections of its workers.
     """
 
-    def __init__(  # noqa: PLR0913 - all but two are left out as a rule
+    def __init__(
         self,
         url: URL,
         target: str | None,
@@ -52,7 +52,6 @@ class Run:
         revive: Callable[[], bool] = _nobody_can,
         spent: Spent | None = None,
         reservation: str = "",
-        delta: bool = True,
     ) -> None:
         """Begin a run.
 
@@ -65,13 +64,11 @@ class Run:
             spent: Where the time is counted.
             reservation: What stands for its id in the names of databases that were told to workers before it began;
                 empty when none were.
-            delta: Build a template on that of a shorter history, where that gives the same.
 
         Raises:
             UnreachableError: There is no connection to be had.
         """
         self._reservation = reservation
-        self._delta = delta
         self.id = secrets.token_hex(4)
         self._url = url
         self._target = target
@@ -108,7 +105,7 @@ class Run:
             wanted = None if self._target is None else properties.read(connection, self._target)
             ground = Bare(connection, self._url, self._target)
             builder = Builder(
-                connection, self._url, ground, migrator, self._project, self.id, self._session, grows=self._delta
+                connection, self._url, ground, migrator, self._project, self.id, self._session, grows=True
             )
             made = []
             with ExitStack() as stack:
