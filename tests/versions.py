@@ -42,6 +42,19 @@ ENDS = (
 # One worker more than there are processors, as tests also wait; each has servers of its own, and many would fight for
 # the disk. One that has nothing left to do takes tests from another.
 _WORKERS = ("-n", str(min((os.cpu_count() or 1) + 1, 5)), "--dist=worksteal")
+# Imports every module of the product. What pytest compiles of a plugin it keeps as well.
+_IMPORTS = """
+import importlib
+import pkgutil
+
+import pytest_pristine
+
+
+def test_import():
+    for module in pkgutil.walk_packages(pytest_pristine.__path__, "pytest_pristine."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+"""
 # pytest's exit status when the arguments selected no test.
 _NO_TESTS = 5
 
@@ -76,14 +89,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postgres", type=int, action="append", choices=VERSIONS, help="on this version alone")
     chosen, further = parser.parse_known_args(arguments)
-    # Tests run the product in many processes, and let none of them write what it has compiled.
-    compileall.compile_dir(ROOT / "src", quiet=1)
     with tempfile.TemporaryDirectory(prefix="versions-") as scratch:
+        _compile(Path(scratch))
         results = [_test(major, further, Path(scratch)) for major in chosen.postgres or VERSIONS]
     print(f"\n{'PostgreSQL':>10}{'passed':>8}{'failed':>8}{'skipped':>8}{'took':>8}")
     for result in results:
         print(result.row())
     return int(any(map(_is_bad, results)))
+
+
+def _compile(scratch: Path) -> None:
+    """Compile the product as Python does, and as pytest does with plugins.
+
+    Tests run it in many processes, and let none of them write what it has compiled.
+    """
+    compileall.compile_dir(ROOT / "src", quiet=1)
+    (scratch / "test_import.py").write_text(_IMPORTS, encoding="utf-8")
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    subprocess.run(command, cwd=scratch, env=environ, check=True)
 
 
 def _is_bad(result: Result) -> bool:
