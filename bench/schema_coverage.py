@@ -18,8 +18,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BACKEND = REPOSITORY / "backend" / "tests" / "integration"
-# What would steer pytest, the plugin or libpq.
-_FOREIGN = ("PRISTINE_", "PYTEST_", "PG", "COV_", "TEST_DATABASE_URL", "DATABASE_URL")
+# What would steer pytest, the plugin or libpq, or have each process compile again what pytest rewrites.
+_FOREIGN = ("PRISTINE_", "PYTEST_", "PG", "COV_", "TEST_DATABASE_URL", "DATABASE_URL", "PYTHONDONTWRITEBYTECODE")
 # Seconds that the server outlives a run: it is stopped when all is measured.
 _LINGER = "600"
 _SWITCH = "--pristine-schema-cov"

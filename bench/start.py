@@ -172,7 +172,8 @@ def pytest(
 
 def environment(**variables: str) -> Mapping[str, str]:
     """Our environment without what steers pytest or us."""
-    foreign = ("PRISTINE_", "PYTEST_", "TEST_DATABASE_URL", "COV_")
+    # Without the last, each process would compile again what pytest rewrites of plugins.
+    foreign = ("PRISTINE_", "PYTEST_", "TEST_DATABASE_URL", "COV_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **variables}
 

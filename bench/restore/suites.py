@@ -23,8 +23,8 @@ _PROJECT = _HERE / "suite"
 _RUN_SECONDS = 300
 # Tests at the beginning of a run, which wait for what is made once, and at its end, which take it down.
 _FIRST, _LAST = 10, 1
-# What would steer pytest, the plugins or libpq.
-_FOREIGN = ("PRISTINE_", "PYTEST_", "PG", "COV_", "TEST_DATABASE_URL", "DATABASE_URL")
+# What would steer pytest, the plugins or libpq, or have each process compile again what pytest rewrites.
+_FOREIGN = ("PRISTINE_", "PYTEST_", "PG", "COV_", "TEST_DATABASE_URL", "DATABASE_URL", "PYTHONDONTWRITEBYTECODE")
 _DIRTY = 3
 
 

@@ -33,8 +33,8 @@ _LINGER = 900
 _RUN_SECONDS = 600
 # Seconds without a new database, or one less, after which a server counts as quiet; and for which that is awaited.
 _QUIET, _PATIENCE = 1.0, 30
-# What would steer pytest, the plugin or libpq.
-_FOREIGN = ("PRISTINE_", "PYTEST_", "PG", "COV_", "TEST_DATABASE_URL", "DATABASE_URL")
+# What would steer pytest, the plugin or libpq, or have each process compile again what pytest rewrites.
+_FOREIGN = ("PRISTINE_", "PYTEST_", "PG", "COV_", "TEST_DATABASE_URL", "DATABASE_URL", "PYTHONDONTWRITEBYTECODE")
 
 
 class RunError(Exception):
