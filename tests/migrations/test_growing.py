@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ class Grower(History):
 
     def growing(self) -> Growing:
         """The history as it is now."""
-        found = Growing.of(self.alembic(environment={"PYTHONPATH": str(self.project.path)}))
+        found = Growing.of(self.alembic(environment={"PYTHONPATH": str(self.project.path)}, grows=True))
         assert found is not None
         return found
 
@@ -204,7 +205,9 @@ op.execute("SELECT set_config('app.tenant', 'acme', false)")
 op.execute('CREATE TEMP TABLE notes ()')
 op.execute('CREATE SEQUENCE numbers CACHE 10')
 op.execute('ALTER TABLE users ADD UNIQUE (id) DEFERRABLE')
-op.execute('SET LOCAL check_function_bodies TO off')"""
+op.execute('SET LOCAL check_function_bodies TO off')
+op.execute("CREATE TYPE mood AS ENUM ('sad')")
+op.execute("ALTER TYPE mood ADD VALUE 'glad'")"""
     grower.revise("0002", "0001", MAKES + body)
     made, footing = grower.built()
     assert sorted(footing.doubts) == [
@@ -213,8 +216,113 @@ op.execute('SET LOCAL check_function_bodies TO off')"""
         "a revision sets a variable of the project's own",
         "a sequence gives several values at a time to a session",
         "a temporary table is left",
+        "a value is added to an enum, which the transaction of all revisions could not use",
     ]
     assert not grower.growing().follows(made, footing)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "import os; os.environ.get('X')", "import pathlib; pathlib.Path('x').exists()", "op.get_context().script",
+        "import subprocess", "from alembic import context; context.get_head_revision()", "def",
+    ],
+)  # fmt: skip
+def test_a_source_that_looks_around(tmp_path: Path, body: str) -> None:
+    """What a revision asks of its surroundings, and no file has, may be answered otherwise another time."""
+    path = tmp_path / "0001.py"
+    path.write_text(f"from alembic import op\n\n\ndef upgrade():\n    {body}\n")
+    assert revision_sources.looks_around(path)
+    path.write_text("from alembic import op\n\n\ndef upgrade():\n    op.execute('SELECT exists()')\n")
+    assert not revision_sources.looks_around(path)
+
+
+def test_a_revision_that_looks_around(grower: Grower) -> None:
+    """Nothing is built on what it did."""
+    grower.revise("0002", "0001", f"import os\nos.environ.get('TENANT')\n{MAKES}")
+    _, footing = grower.built()
+    assert footing.doubts == ["a revision may look for what is not recorded"]
+
+
+@pytest.mark.parametrize("statement", ["SET app.current.tenant = 'x'", "SELECT setseed(0.5)"])
+def test_what_the_server_does_not_tell_of_a_session(grower: Grower, statement: str) -> None:
+    """Variables of a project's own, with any number of dots, and the seed of random numbers are known by statements."""
+    grower.revise("0002", "0001", f'op.execute("{statement}")')
+    _, footing = grower.built()
+    assert footing.doubts == ["a revision sets a variable of the project's own"]
+
+
+def test_a_transaction_of_env_pys_own(grower: Grower) -> None:
+    """Where env.py has begun one, all revisions are in it, whatever was said of a transaction for each."""
+    grower.lay_out(
+        before="connection.exec_driver_sql('SET LOCAL lock_timeout TO 0')", options=", transaction_per_migration=True",
+        after="connection.commit()",
+    )  # fmt: skip
+    grower.revise("0002", "0001", "op.execute('ALTER TABLE users ADD UNIQUE (id) DEFERRABLE')")
+    _, footing = grower.built()
+    assert "a constraint can be deferred to the end of the transaction of all revisions" in footing.doubts
+
+
+def test_a_file_beside_the_history(grower: Grower) -> None:
+    """What a program or the server may have read for a revision decides it; notes and what is released do not."""
+    grower.write("migrations/seed.csv", "1")
+    grower.write("migrations/README", "A history.")
+    made, footing = grower.built()
+    assert footing.fixed == ["file:migrations/env.py", "file:migrations/seed.csv"]
+    assert grower.growing().follows(made, footing)
+    grower.write("migrations/README", "The history.")
+    grower.write("migrations/released.txt", "0001 abc")
+    assert grower.growing().follows(made, footing)
+    grower.write("migrations/seed.csv", "2")
+    assert not grower.growing().follows(made, footing)
+
+
+def test_revisions_that_come_from_other_files(grower: Grower) -> None:
+    """Revisions of the same names in a directory that took the place of theirs are others."""
+    versions = grower.project.path / "migrations/versions"
+    versions.rename(versions.with_name("first"))
+    versions.symlink_to("first")
+    made, footing = grower.built()
+    grower.revise("0003", "0002", "op.execute('ALTER TABLE orders ADD age int')")
+    shutil.copytree(versions.with_name("first"), versions.with_name("second"))
+    versions.unlink()
+    versions.symlink_to("second")
+    assert "something else has changed" in grower.extended(made, footing)
+
+
+def test_schemas_that_env_py_has_translated(grower: Grower) -> None:
+    """Where the application's settings say which schema stands for another, other settings are another history."""
+    grower.lay_out(before="connection = connection.execution_options(schema_translate_map={None: models.SCHEMA})")
+    grower.write("models.py", MODELS + "SCHEMA = 'public'\n")
+    made, footing = grower.built()
+    assert footing.doubts == []
+    grower.write("models.py", MODELS + "SCHEMA = 'pg_catalog'\n")
+    grower.revise("0003", "0002", "op.execute('ALTER TABLE orders ADD age int')")
+    assert "configures the migrations in another way" in grower.extended(made, footing)
+
+
+def test_what_env_py_sets_before_revisions_are_loaded(grower: Grower) -> None:
+    """Revisions find at their import what env.py has set, as `alembic upgrade` has it, and its arguments are there."""
+    grower.lay_out(
+        before="import os; os.environ['TABLE'] = str(context.get_starting_revision_argument() or 'set')",
+    )
+    grower.write(
+        "migrations/versions/0002_change.py",
+        """
+        import os
+
+        from alembic import op
+
+        revision, down_revision = "0002", "0001"
+        TABLE = os.environ.get("TABLE", "unset")
+
+
+        def upgrade():
+            op.execute(f"CREATE TABLE {TABLE} ()")
+        """,
+    )
+    grower.built()
+    assert grower.ask("SELECT to_regclass('set')::text") == "set"
 
 
 def test_an_env_py_that_does_more(grower: Grower) -> None:
@@ -254,17 +362,14 @@ def test_an_env_py_that_makes_what_is_missing(grower: Grower) -> None:
     assert grower.ask("SELECT version_num FROM app.alembic_version") == "0003"
 
 
-@pytest.mark.parametrize(
-    ("models", "why"),
-    [(NAMED, "configures the migrations in another way"), (LISTENS, "something else has changed")],
-    ids=["naming", "listener"],
-)
-def test_models_that_would_change_earlier_revisions(grower: Grower, models: str, why: str) -> None:
-    """A naming convention, or something that changes what any operation does, is seen when the rest is applied."""
+def test_models_that_would_change_earlier_revisions(grower: Grower) -> None:
+    """A naming convention is seen when the rest is applied; what changes what any operation does, beforehand."""
     made, footing = grower.built()
-    grower.write("models.py", models)
+    grower.write("models.py", NAMED)
     grower.revise("0003", "0002", "op.execute('ALTER TABLE orders ADD age int')")
-    assert why in grower.extended(made, footing)
+    assert "configures the migrations in another way" in grower.extended(made, footing)
+    grower.write("models.py", LISTENS)
+    assert not grower.growing().follows(made, footing)
 
 
 def test_a_revision_that_would_run_before_others(grower: Grower) -> None:
@@ -281,8 +386,8 @@ def test_a_revision_that_would_run_before_others(grower: Grower) -> None:
 
 
 def test_what_can_grow() -> None:
-    """A history that stands alone or after files of SQL can; none that is followed by something, or runs here."""
-    alembic = Alembic("alembic.ini")  # type: ignore[arg-type] # as it is written in a conftest.py
+    """A history that may, alone or after files of SQL, can; none that is followed by something, or runs here."""
+    alembic = Alembic("alembic.ini", grows=True)  # type: ignore[arg-type] # as it is written in a conftest.py
 
     class Own(Alembic):
         """It may do anything."""
@@ -293,9 +398,9 @@ def test_what_can_grow() -> None:
         Steps(alembic, SqlFiles("seeds")),
         Steps(Command("make"), alembic),
         Steps(alembic, alembic),
-        Alembic("alembic.ini", inline=True),  # type: ignore[arg-type] # the same
-        Alembic("alembic.ini", grows=False),  # type: ignore[arg-type] # the same
-        Own("alembic.ini"),  # type: ignore[arg-type] # the same
+        Alembic("alembic.ini", inline=True, grows=True),  # type: ignore[arg-type] # the same
+        Alembic("alembic.ini"),  # type: ignore[arg-type] # the same
+        Own("alembic.ini", grows=True),  # type: ignore[arg-type] # the same
         SqlFiles("schema.sql"),
     ):
         assert Growing.of(other) is None

@@ -37,6 +37,16 @@ ENV_PY = """
         context.run_migrations()
 """
 MODELS = "from sqlalchemy import MetaData\n\nmetadata = MetaData()\n"
+# An application that lets nobody look at the settings of its sessions.
+REFUSES = """
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+@event.listens_for(Engine, "before_cursor_execute")
+def refuse(connection, cursor, statement, *more):
+    if "pg_settings" in statement:
+        raise RuntimeError("none of ours")
+"""
 FIRST = """
 import sqlalchemy as sa
 orders = op.create_table(
@@ -208,6 +218,22 @@ def test_it_is_switched_off(shop: Shop) -> None:
     assert made.mark.grown == ""
     assert made.mark.footing == {}
     assert "age integer" in made.dump
+
+
+def test_what_came_of_it_is_not_used_where_it_is_switched_off(shop: Shop) -> None:
+    """A template that grew is that of runs that have it grow; others run all revisions."""
+    shop.made()
+    shop.history.revise("0003", "0002", ADDS)
+    assert shop.made().mark.grown == "1 of 3 revisions"
+    assert shop.made(delta=False).mark.grown == ""
+
+
+def test_migrations_that_fail_for_being_watched(shop: Shop) -> None:
+    """They are run once more, and nobody watches."""
+    shop.history.project.write("models.py", MODELS + REFUSES)
+    made = shop.made()
+    assert made.mark.footing == {}
+    assert "CREATE TABLE public.orders" in made.dump
 
 
 def test_files_of_sql_before_the_history(shop: Shop) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pristine.postgres import databases, marks
 from pytest_pristine.postgres.connections import connect
+from pytest_pristine.postgres.names import label
 from tests.conftest import Home, Project, Server, finish, new_database
 from tests.workers.conftest import Crew, form
 
@@ -58,7 +59,10 @@ def left(home: Home, crew: Crew, where: URL | None) -> list[str]:
         return crew.left()
     with connect(where.set(database="postgres"), "test") as connection:
         lasting = (marks.TEMPLATE, marks.SPARE, marks.TARGET)
-        return [each.name for each in databases.ours(connection) if each.mark.kind not in lasting]
+        # Other tests may have left what is theirs on the server.
+        own = [each for each in databases.ours(connection) if each.mark.project == label(crew.project.path.name)]
+        assert own
+        return [each.name for each in own if each.mark.kind not in lasting]
 
 
 def test_eight_runs_of_one_checkout(crew: Crew, where: URL | None) -> None:

@@ -68,8 +68,8 @@ class Alembic:
         x: What `alembic -x` would be given, one text for each.
         exports: Variables that name the database to the application, from which env.py may take it, too; by default
             those of the setting `pristine_export`.
-        grows: See what the revisions do, for a longer history to be continued from what they made. The setting
-            `pristine_delta = false` has the same effect as False.
+        grows: A longer history may be continued from what this one made, for which it is watched what the revisions
+            do; so it is in any case with the setting `pristine_delta`.
     """
 
     config: Path
@@ -83,7 +83,7 @@ class Alembic:
     section: str = ""
     x: Sequence[str] = ()
     exports: tuple[Export, ...] = ()
-    grows: bool = True
+    grows: bool = False
 
     def __post_init__(self) -> None:
         # Paths are written as text in a conftest.py as often as not.

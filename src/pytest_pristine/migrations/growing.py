@@ -27,7 +27,7 @@ from pytest_pristine.postgres import names
 
 # By these a module can change what any revision does, without being called by it.
 _FAR_REACHING = re.compile(
-    r"compiles|listens_for|\blisten\b|register_operation|implementation_for|DefaultImpl|PostgresqlImpl|patch|setattr"
+    r"compiles|listens_for|\blisten\b|register_operation|implementation_for|DefaultImpl|PostgresqlImpl|\bpatch|monkeypatch|setattr"
 )
 # Revisions import Alembic for its operations, a module to change something of it.
 _OF_MODULES = re.compile(rf"{_FAR_REACHING.pattern}|alembic")
@@ -70,7 +70,15 @@ class Growing:
         if footing.doubts or not footing.applied:
             return False
         changed = fingerprint.changed(self._own(inputs), self._root)
-        return all(_may_change(key, footing) for key in changed)
+        if not all(_may_change(key, footing) for key in changed):
+            return False
+        # What would be refused afterwards may have left something outside of the database by then.
+        return not any(fingerprint.is_module(key) and self._has(_OF_MODULES, key) for key in changed)
+
+    def unwatched(self) -> Migrator:
+        """The same, but that nobody watches what the revisions do."""
+        alone = replace(self.alembic, grows=False)
+        return Steps(*self.before, alone) if self.before else alone
 
     def extend(self, url: URL, inputs: Inputs, footing: Footing, found: Mapping[str, object]) -> Migrated:
         """Apply the rest to a copy of the database.
@@ -101,6 +109,7 @@ class Growing:
         return (
             not any(map(fingerprint.is_package, new))
             and list(now.outside) == list(footing.outside)
+            and list(map(tuple, now.applied[: len(footing.applied)])) == list(map(tuple, footing.applied))
             and new.isdisjoint(key for _, key in footing.applied)
             and not (footing.bound and modules)
             and not any(self._has(_FAR_REACHING, key) for key in new & revisions)

@@ -57,7 +57,7 @@ class Request:
     x: Sequence[str] = ()
     base: Sequence[str] = ()
     facts: str = ""
-    is_watched: bool = True
+    is_watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,18 @@ _REACHING = frozenset({
 _PAST = frozenset(
     {"cursor", "raw_connection", "driver_connection", "dbapi_connection", "psycopg", "psycopg2", "asyncpg"}
 )
+# Names by which code finds out what may be another time, and leaves no file that was read: variables, whether
+# something is there, the last of all revisions, other programs.
+_AROUND = frozenset({
+    "environ", "getenv", "exists", "is_file", "isfile", "is_dir", "isdir", "script", "get_head_revision",
+    "get_head_revisions", "get_revision_argument", "subprocess", "system", "popen", "Popen", "posix_spawn",
+})  # fmt: skip
+
+
+def looks_around(path: Path) -> bool:
+    """Whether what a revision does may depend on what nobody records."""
+    tree = _read(path)
+    return tree is None or not _AROUND.isdisjoint(_names(tree))
 
 
 def reaches_application(path: Path) -> bool:

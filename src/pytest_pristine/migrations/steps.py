@@ -110,7 +110,7 @@ def placed(
     limit: float | None = None,
     exports: tuple[Export, ...] = (),
     *,
-    grows: bool = True,
+    grows: bool = False,
 ) -> Migrator:
     """The migrator as it is in a project: with the project's root, where it was given none.
 
@@ -120,7 +120,7 @@ def placed(
         surroundings: Those of the process for which it migrates, where it is not this one.
         limit: Seconds after which its process is ended, where it was given none.
         exports: Variables that name the database to the application, where it was given none.
-        grows: A longer history may be continued from what it made.
+        grows: A longer history may be continued from what it made, whatever it was given.
     """
     if isinstance(migrator, Steps):
         return Steps(*(placed(step, root, surroundings, limit, exports, grows=grows) for step in migrator.steps))
@@ -136,7 +136,7 @@ def placed(
     )
     if isinstance(moved, Alembic):
         # An alembic.ini has a place of its own.
-        return replace(moved, grows=moved.grows and grows)
+        return replace(moved, grows=moved.grows or grows)
     return replace(moved, root=root / (moved.root or ""))
 
 

@@ -36,7 +36,7 @@ from pytest_pristine.migrations.messages import (
 )
 from pytest_pristine.migrations.reading import Read
 from pytest_pristine.migrations.steering import configure, took_connection, wrote_sql
-from pytest_pristine.migrations.witness import NotOnTopError, Witness
+from pytest_pristine.migrations.witness import NotOnTopError, Witness, beside
 from pytest_pristine.postgres import urls
 
 # Seconds that the examination after the migrations may take: env.py may wait for a lock that it has taken itself.
@@ -73,9 +73,13 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
             with read.holding():  # revisions are loaded now, and may do anything then
                 refused = _refused(script, request.target)
             files = [Path(revision.path) for revision in script.walk_revisions()] + [Path(script.dir) / "env.py"]
+            if request.is_watched:
+                files += beside(script)
             if refused is not None:
                 return refused
-            witness = Witness(request, script, read) if request.is_watched and not raise_errors else None
+            # Its history is loaded when env.py has begun, as `alembic upgrade` has it: env.py may set what revisions see.
+            own = ScriptDirectory.from_config(config)
+            witness = Witness(request, own, read) if request.is_watched and not raise_errors else None
             if witness is None:
                 command.upgrade(config, request.target)
             else:

@@ -27,7 +27,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 
-from pytest_pristine.migrations import fingerprint, revision_sources
+from pytest_pristine.migrations import fingerprint, released, revision_sources
 from pytest_pristine.migrations.footing import Footing
 from pytest_pristine.migrations.messages import Request
 from pytest_pristine.migrations.reading import Read
@@ -41,7 +41,7 @@ _SESSION = """
     SELECT current_user::text || chr(10) || coalesce(string_agg(name || '=' || setting, chr(10) ORDER BY name), '')
     FROM pg_catalog.pg_settings
     WHERE source NOT IN ('default', 'override', 'configuration file', 'command line', 'environment variable')
-      AND name <> 'application_name'
+      AND name NOT IN ('application_name', 'transaction_isolation', 'transaction_read_only', 'transaction_deferrable')
 """
 # What a copy of the database would not have, or what one session of several revisions does otherwise than several.
 _REMAINS = """
@@ -64,10 +64,11 @@ _REMAIN = (
 
 # Variables of a project's own are in no list of the server's.
 _CUSTOM = re.compile(
-    r"""\bset\s+(?:session\s+|local\s+)?["\w]+\.["\w]+\s*(?:=|to\b)"""
-    r"""|set_config\s*\(\s*(?:[^'\s]|'[^']*\.)""",
+    r"""\bset\s+(?:session\s+|local\s+)?["\w]+(?:\.["\w]+)+\s*(?:=|to\b)"""
+    r"""|\bsetseed\s*\(|set_config\s*\(\s*(?:[^'\s]|'[^']*\.)""",
     re.IGNORECASE,
 )
+_ADDS_VALUE = re.compile(r"\balter\s+type\b.*\badd\s+value\b", re.IGNORECASE | re.DOTALL)
 # What env.py may execute itself, once for all revisions or again for some of them.
 _REPEATABLE = re.compile(
     r"\s*(?:SET|RESET|BEGIN|START|COMMIT|ROLLBACK|SAVEPOINT|RELEASE"
@@ -86,6 +87,11 @@ _KNOWN = frozenset(
     pg_try_advisory_lock pg_try_advisory_xact_lock pg_advisory_unlock pg_advisory_unlock_all
     """.split()  # noqa: SIM905 - fifty quotes make no list easier to read
 )
+
+
+# Files beside a history that decide nothing that a revision does: the history's own, a template of new ones, notes.
+_NOT_READ = (".py", ".pyc", ".pyo", ".mako", ".md", ".rst")
+_NOTES = ("README", released.NAME)
 
 
 class NotOnTopError(Exception):
@@ -110,6 +116,7 @@ class Witness:
     _outside: list[str] = field(default_factory=list)
     _facts: str = ""
     _refusal: str = ""
+    _adds_value: bool = False
     _profile: cProfile.Profile = field(default_factory=lambda: cProfile.Profile(subcalls=False, builtins=False))
 
     def upgrade(self, config: Config) -> None:
@@ -122,7 +129,10 @@ class Witness:
             raise CommandError("Range revision not allowed")
         event.listen(Engine, "before_cursor_execute", self._hear)
         try:
-            with EnvironmentContext(config, self.script, fn=self._steps, destination_rev=self.request.target):
+            target = self.request.target
+            with EnvironmentContext(
+                config, self.script, fn=self._steps, as_sql=False, starting_rev=None, destination_rev=target, tag=None
+            ):
                 self.script.run_env()
         except NotOnTopError:
             raise
@@ -150,12 +160,14 @@ class Witness:
         applied = [(revision, fingerprint.file_key(path, root)) for revision, path in self._applied]
         own = {key for _, key in applied}
         environment = fingerprint.file_key(Path(self.script.dir) / "env.py", root)
-        held = {fingerprint.file_key(path, root) for path in self.read.held}
+        held = {fingerprint.file_key(path, root) for path in (*self.read.held, *beside(self.script))}
         held |= {fingerprint.directory_key(path, root) for path in self.read.directories - self.read.listed}
         if not own <= inputs.keys() or environment not in inputs:
             self._doubt("revisions or env.py lie outside of the project")
         if revision_sources.goes_past_sqlalchemy(Path(self.script.dir) / "env.py"):
             self._doubt("env.py may use a connection of the driver's own")
+        if any(revision_sources.looks_around(path) for _, path in self._applied):
+            self._doubt("a revision may look for what is not recorded")
         return Footing(
             applied=applied,
             bound=self._is_bound(),
@@ -197,15 +209,18 @@ class Witness:
             yield step
         if _ask(context.connection, _SESSION)[0] != session:
             self._doubt("a revision changed what its session is set to")
-        per_revision = getattr(context, "_transaction_per_migration", False)
+        per_revision = context._transaction_per_migration and not context._in_external_transaction  # noqa: SLF001 - see upgrade
         remains = [*_ask(context.connection, _REMAINS)]
         remains[2] = remains[2] and not per_revision
+        if self._adds_value and not per_revision:
+            self._doubt("a value is added to an enum, which the transaction of all revisions could not use")
         for reason, remain in zip(_REMAIN, remains, strict=True):
             if remain:
                 self._doubt(reason)
 
     def _following(self, heads: Any) -> list[RevisionStep]:  # noqa: ANN401 - Alembic's
-        return self.script._upgrade_revs(self.request.target, heads)  # noqa: SLF001 - as alembic.command does
+        with self.read.holding():  # revisions are loaded now, and may do anything then
+            return self.script._upgrade_revs(self.request.target, heads)  # noqa: SLF001 - as alembic.command does
 
     def _begin(self, now: Sequence[RevisionStep], heads: Any, context: MigrationContext, session: str) -> None:  # noqa: ANN401
         """Note what the revisions find, and see whether they follow what was applied before."""
@@ -247,6 +262,7 @@ class Witness:
         if _in_run(sys._getframe(1)):  # noqa: SLF001 - the documented way
             if "set" in statement.lower() and _CUSTOM.search(statement):
                 self._doubt("a revision sets a variable of the project's own")
+            self._adds_value = self._adds_value or _ADDS_VALUE.search(statement) is not None
         elif _LOOKS.match(statement) and not _INTO.search(statement):
             unknown = {name.lower() for name in _CALLED.findall(statement)} - _KNOWN
             if unknown:
@@ -265,6 +281,12 @@ class Witness:
         revisions = {os.path.realpath(path) for _, path in self._applied}
         files = {os.path.realpath(file) for file in ran if not file.startswith("<")} - revisions  # or made of a text
         return any(map(_is_application, files)) or any(map(revision_sources.reaches_application, mine))
+
+
+def beside(script: ScriptDirectory) -> list[Path]:
+    """The files beside a history, which a revision may have a program, or the server, read: nobody sees that."""
+    files = (path for path in Path(script.dir).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return sorted(path for path in files if path.suffix not in _NOT_READ and path.name not in _NOTES)
 
 
 def _is_application(file: str) -> bool:
@@ -295,6 +317,8 @@ def _configured(context: MigrationContext) -> Iterator[str]:
     yield f"{type(context.impl).__module__}.{type(context.impl).__qualname__}"
     yield f"{context.version_table_schema} {context.version_table}"
     yield repr(getattr(context, "_transaction_per_migration", None))
+    options = {} if context.connection is None else context.connection.get_execution_options()
+    yield repr(sorted((name, repr(value)) for name, value in options.items()))
     yield repr(getattr(context.opts.get("target_metadata"), "naming_convention", None))
     for name, value in sorted(context.opts.items()):
         if isinstance(value, str | int | float | None):

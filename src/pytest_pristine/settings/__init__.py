@@ -156,9 +156,9 @@ MIGRATIONS_PROCESS = Setting(
 )
 DELTA = Setting(
     "delta",
-    default=True,
+    default=False,
     parse=parsers.flag,
-    help="apply new revisions alone on top of a kept template, where that gives the same (default: true)",
+    help="apply new revisions alone on top of a kept template, where that seems to give the same (default: false)",
 )
 IRREVERSIBLE = Setting[tuple[str, ...]](
     "irreversible",

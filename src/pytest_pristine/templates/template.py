@@ -19,7 +19,7 @@ import psycopg
 from sqlalchemy.engine import URL
 
 from pytest_pristine import clock
-from pytest_pristine.errors import PristineError
+from pytest_pristine.errors import MigrationError, PristineError
 from pytest_pristine.migrations import evidence
 from pytest_pristine.migrations.fingerprint import Inputs
 from pytest_pristine.migrations.footing import Footing
@@ -96,6 +96,8 @@ class Builder:
                 database.sealed
                 and (mark.kind, mark.fingerprint) == (self.ground.kind, fingerprint)
                 and self.migrator.current(mark.inputs)
+                # Whoever switches it off does not trust what came of it.
+                and not (mark.grown and self._history() is None)
             ):
                 return database
         return None
@@ -143,8 +145,14 @@ class Builder:
     def _build(self, fingerprint: str) -> Database:
         """The template built from nothing."""
         history = self._history()
-        stem = "" if history is None else self._stem(history)
-        return self._make(fingerprint, self.ground, self.migrator.migrate, stem, lambda _: "")
+        if history is not None:
+            try:
+                return self._make(fingerprint, self.ground, self.migrator.migrate, self._stem(history), lambda _: "")
+            except MigrationError as error:
+                # Nobody's migrations may fail for being watched. If they fail anyway, it is told as it always was.
+                _log.info("run once more, not watched: %s", error)
+                return self._make(fingerprint, self.ground, history.unwatched().migrate, "", lambda _: "")
+        return self._make(fingerprint, self.ground, self.migrator.migrate, "", lambda _: "")
 
     def _make(
         self,
