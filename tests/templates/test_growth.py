@@ -240,7 +240,7 @@ def test_files_of_sql_before_the_history(shop: Shop) -> None:
     """Files of SQL that ran before are not run again; what is known of them stays known, and an edited one counts."""
     path = shop.history.project.path / "before.sql"
     path.write_text("CREATE TABLE early (id int)")
-    steps = Steps(SqlFiles("before.sql", root=path.parent), shop.alembic)
+    steps = Steps(SqlFiles("before.sql", root=path.parent), replace(shop.alembic, grows=True))
     shop.made(steps)
     shop.history.revise("0003", "0002", ADDS)
     grown, whole = shop.made(steps), shop.made(steps, rebuild=True)
@@ -294,7 +294,7 @@ def test_it_is_told(project: Project) -> None:
     """`pristine status` says of a template how much was added to another; nothing is where the setting is off."""
     revise = History(project, None, None).revise  # type: ignore[arg-type] # it has no database of its own
     for revision, before, delta in (("0002", "0001", "true"), ("0003", "0002", "false")):
-        assert project.run().status == 0
+        assert project.run(PRISTINE_DELTA="true").status == 0
         revise(revision, before, f"op.execute('CREATE TABLE t{revision} ()')")
         assert project.run(PRISTINE_DELTA=delta).status == 0
     pristine = Path(sys.executable).with_name("pristine")

@@ -73,11 +73,9 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
             with read.holding():  # revisions are loaded now, and may do anything then
                 refused = _refused(script, request.target)
             files = [Path(revision.path) for revision in script.walk_revisions()] + [Path(script.dir) / "env.py"]
-            if request.is_watched:
-                files += beside(script)
             if refused is not None:
                 return refused
-            # Its history is loaded when env.py has begun, as `alembic upgrade` has it: env.py may set what revisions see.
+            # Its history is loaded when env.py has begun, as by `alembic upgrade`: env.py may set what revisions see.
             own = ScriptDirectory.from_config(config)
             witness = Witness(request, own, read) if request.is_watched and not raise_errors else None
             if witness is None:
@@ -103,7 +101,7 @@ def run(request: Request, *, raise_errors: bool = False) -> Answer:
     if stray is not None:
         return Answer(STRAY, stray)
     # Revisions are no modules of the import system's, and may lie in several directories.
-    inputs = read.record(Path(request.root), tuple(files))
+    inputs = read.record(Path(request.root), (*files, *(beside(script) if witness is not None else ())))
     return Answer(None, inputs=inputs, footing=witness.footing(inputs).as_dict() if witness is not None else {})
 
 
