@@ -18,7 +18,7 @@ from pytest_pristine.errors import (
     UnreachableError,
 )
 from pytest_pristine.postgres import connections
-from tests.conftest import SUPERUSER, new_role
+from tests.conftest import SUPERUSER, new_database, new_role
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -48,6 +48,23 @@ def test_purpose_is_seen(server: Server) -> None:
     with connections.connect(server.url, "a purpose"):
         query = "SELECT count(*), min(state) FROM pg_stat_activity WHERE application_name = 'pristine: a purpose'"
         assert server.ask(query) == "1|idle" or server.ask(query) == "1|"
+
+
+def test_a_timeout_that_ends_the_first_statement(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session is opened again while the timeout of the database leaves no time to switch it off, and not for ever."""
+    with new_database(server) as url:
+        name = sql.Identifier(str(url.database))
+        with server.connect(url=url) as client:
+            client.execute("CREATE SEQUENCE opened")
+            client.execute(sql.SQL("ALTER DATABASE {} SET statement_timeout = 100").format(name))
+        late = "SELECT set_config('statement_timeout', pg_sleep((nextval('opened') <= {})::int)::text || '0', false)"
+        monkeypatch.setattr(connections, "_NO_TIMEOUT", late.format(2))
+        with connections.connect(url, "test") as connection:
+            assert connection.execute("SELECT last_value FROM opened").fetchone() == (3,)
+            assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
+        monkeypatch.setattr(connections, "_NO_TIMEOUT", late.format(100))
+        with pytest.raises(UnreachableError, match="statement timeout"):
+            connections.connect(url, "test")
 
 
 def test_answers(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,8 @@ _NEUTRAL = {
 
 
 _NO_TIMEOUT = "SET statement_timeout TO 0"
+# How often a session is opened whose first statement the timeout of the database or the role ends.
+_ATTEMPTS = 5
 
 
 def connect(url: URL, purpose: str) -> Connection:
@@ -80,14 +83,21 @@ def url_of(connection: Connection, database: str) -> URL:
 
 
 def _open(url: URL, purpose: str) -> Connection:
-    # By itself, and first: anything else may take longer than some timeouts leave.
-    connection = bare(url, purpose, first=_NO_TIMEOUT)
+    connection = _without_timeout(url, purpose)
     try:
         connection.execute(_settings(connection))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _without_timeout(url: URL, purpose: str) -> Connection:
+    # By itself, and first: anything else may take longer than some timeouts leave. On a busy machine even this may.
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(psycopg.errors.QueryCanceled):
+            return bare(url, purpose, first=_NO_TIMEOUT)
+    return bare(url, purpose, first=_NO_TIMEOUT)
 
 
 def make_ours(connection: Connection) -> None:
