@@ -144,15 +144,15 @@ class Builder:
 
     def _build(self, fingerprint: str) -> Database:
         """The template built from nothing."""
-        history = self._history()
+        history, migrate = self._history(), self.migrator.migrate
         if history is not None:
             try:
-                return self._make(fingerprint, self.ground, self.migrator.migrate, self._stem(history), lambda _: "")
+                return self._make(fingerprint, self.ground, migrate, self._stem(history), lambda _: "")
             except MigrationError as error:
                 # Nobody's migrations may fail for being watched. If they fail anyway, it is told as it always was.
                 _log.info("run once more, not watched: %s", error)
-                return self._make(fingerprint, self.ground, history.unwatched().migrate, "", lambda _: "")
-        return self._make(fingerprint, self.ground, self.migrator.migrate, "", lambda _: "")
+                migrate = history.unwatched().migrate
+        return self._make(fingerprint, self.ground, migrate, "", lambda _: "")
 
     def _make(
         self,
